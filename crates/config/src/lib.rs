@@ -1,1 +1,31 @@
-//! config
+//! Configuration: from YAML texts to typed values, with places in every error.
+//!
+//! The way of a value: [`load`] reads the sources named on the command line into one tree of
+//! [`Node`]s each (YAML that knows where it was written), merges them and resolves `${...}`;
+//! [`decode`] turns a part of the tree into a serde type and finds all unknown keys and wrong types
+//! at once; [`Validate`] adds what types cannot say. All of them report [`Diagnostic`]s.
+//!
+//! The crate knows no component, prints nothing, opens no socket, and reads environment variables
+//! through [`Environment`] only.
+
+mod decode;
+mod diagnostic;
+mod environment;
+mod id;
+mod mask;
+mod nearest;
+mod node;
+mod render;
+mod source;
+mod types;
+mod validate;
+
+pub use decode::{DecodeOptions, Decoded, decode, decode_and_validate, decode_with};
+pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use environment::{Environment, Fetch, NoFetch, ProcessEnvironment};
+pub use id::{ComponentId, IdError};
+pub use nearest::nearest;
+pub use node::{Entry, Node, Value};
+pub use source::{Origin, Source, Span};
+pub use types::{ByteSize, Duration, DurationError, REDACTED, Secret, StringOrList};
+pub use validate::{Errors, Validate};
