@@ -1,0 +1,430 @@
+//! One series: what is known of it, and the answer to each of its samples.
+
+use crate::alarm::{Alarm, Evidence, counts};
+use crate::channel::{Deviation, Fast, Moment, Slow};
+use crate::pace::{Arrival, Pace, Step};
+use crate::season::{Calendar, Season, SeasonSample};
+use crate::watch::{Drift, Flatline, Jumps};
+use crate::{Outside, Ready, Seasonality, Settings, Verdict, WarmUp};
+
+/// Samples before the first band.
+const FAST_READY: u32 = 40;
+/// Age at which the seasonal channel takes part, s.
+const SLOW_READY_S: f64 = 2.0 * 86_400.0;
+/// Age from which the fast channel moves along with the season, s.
+const SEASON_STEP_S: f64 = 1.1 * 86_400.0;
+/// Age at which the seasonal arrays are made, s.
+const SEASON_FROM_S: f64 = 3600.0;
+/// The seasonal band is shown when it is at most this much wider than the fast one.
+const PREFER_SLOW: f64 = 1.1;
+/// Above this sampling interval recurring spikes are not looked for, s.
+const RECURRENCE_MAX_INTERVAL_S: f64 = 600.0;
+/// Values beyond this magnitude are treated as infinite: sums of them must stay finite.
+const LARGEST: f64 = 1e290;
+
+/// Least scale relative to the level: a few steps of the floating-point grid.
+const LEAST_SCALE: f64 = 1e-15;
+/// Level below which the least scale shrinks no further.
+const LEAST_LEVEL: f64 = 1e-9;
+
+/// Everything the detector keeps about one series: about 350 bytes, and 1,100 more (boxed) once
+/// the series is an hour old and `seasonality` is not `none`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    pub(crate) pace: Pace,
+    pub(crate) fast: Fast,
+    pub(crate) slow: Slow,
+    pub(crate) drift: Drift,
+    pub(crate) flat: Flatline,
+    pub(crate) jumps: Jumps,
+    pub(crate) alarm: Alarm,
+    pub(crate) season: Option<Box<Season>>,
+}
+
+/// The two channels' view of one sample.
+struct View {
+    fast_forecast: f64,
+    slow_forecast: f64,
+    fast: Deviation,
+    slow: Deviation,
+    fast_ready: bool,
+    slow_ready: bool,
+    /// Least half width of the band.
+    least: f64,
+    /// Widening by recurring spikes.
+    widening: f64,
+    /// Severities at 3 sigma, after widening, whatever the settings: they steer learning.
+    fast_severity: f64,
+    slow_severity: f64,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl State {
+    /// A series of which nothing is known.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            pace: Pace::new(),
+            fast: Fast::new(0.0),
+            slow: Slow::new(0.0),
+            drift: Drift::new(),
+            flat: Flatline::new(0.0),
+            jumps: Jumps::new(),
+            alarm: Alarm::new(),
+            season: None,
+        }
+    }
+
+    /// Takes one sample and judges it by what was known before.
+    ///
+    /// * `time_ns`: the sample's timestamp, ns since 1970 UTC; samples that are not newer than the
+    ///   newest are neither judged nor learned (a clock set back is followed after 30 of them).
+    /// * `local_time_s`: the same moment as seconds of local time since 1970 (UTC seconds plus the
+    ///   zone's offset then): the clock of the seasons. See [`utc_seconds`].
+    /// * `value`: anything; values that are not finite (or beyond 1e290) are skipped.
+    /// * `learn`: false inside an excluded time range: the sample is judged, nothing is learned.
+    ///
+    /// Allocates once, when the series is an hour old. Never panics.
+    pub fn observe(
+        &mut self,
+        settings: &Settings,
+        time_ns: i64,
+        local_time_s: i64,
+        value: f64,
+        learn: bool,
+    ) -> Verdict {
+        let at = Calendar::new(local_time_s);
+        if value.is_nan() || value.abs() > LARGEST {
+            return self.unjudged(value, at);
+        }
+        let step = match self.pace.arrive(time_ns, learn) {
+            Arrival::InOrder(step) => step,
+            Arrival::First => {
+                if learn {
+                    self.fast = Fast::new(value);
+                    self.slow = Slow::new(value);
+                    self.flat = Flatline::new(value);
+                }
+                return self.unjudged(value, at);
+            }
+            Arrival::Late => return self.unjudged(value, at),
+        };
+        self.make_season(settings, learn);
+        let season = self.season_value(settings, at);
+        let seasonal_step = if self.pace.age_s > SEASON_STEP_S {
+            season - self.slow.season
+        } else {
+            0.0
+        };
+        let mut fast_forecast = self.fast.forecast(seasonal_step);
+        if step.after_gap {
+            self.fast.re_anchor(value);
+            self.alarm.forget_recent();
+            fast_forecast = value;
+        }
+        self.slow.season = season;
+        let mut moment = self.moment(&step, at);
+        let view = self.view(settings, &moment, value, fast_forecast);
+        let jump = (value - self.flat.last).abs();
+        let flat = self
+            .flat
+            .observe(value, self.pace.interval_s, self.pace.age_s, learn);
+        let mut verdict = self.unjudged(value, at);
+        if !step.after_gap {
+            self.judge(settings, &view, &step, flat, learn, &mut verdict);
+        }
+        if learn {
+            moment.alarm = self.alarm.on;
+            self.jumps
+                .learn(jump, moment.seen, moment.counted, moment.interval);
+            self.learn(settings, value, &view, &moment, at);
+        }
+        verdict
+    }
+
+    /// What is known of the series so far.
+    #[must_use]
+    pub fn ready(&self) -> Ready {
+        if self.pace.seen <= FAST_READY {
+            Ready::Learning
+        } else if self.pace.age_s <= SLOW_READY_S {
+            Ready::Fast
+        } else {
+            Ready::Seasonal
+        }
+    }
+
+    /// Time of the newest sample, ns since 1970; `None` before the first.
+    #[must_use]
+    pub fn last_time_ns(&self) -> Option<i64> {
+        (self.pace.seen > 0).then_some(self.pace.last_ns)
+    }
+
+    /// Whether an alarm is on.
+    #[must_use]
+    pub fn in_alarm(&self) -> bool {
+        self.alarm.on
+    }
+
+    /// Memory of this state, bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        size_of::<Self>() + self.season.as_ref().map_or(0, |_| size_of::<Season>())
+    }
+
+    fn unjudged(&self, value: f64, at: Calendar) -> Verdict {
+        let mut ready = self.ready();
+        if ready == Ready::Seasonal && self.season.as_ref().is_some_and(|s| s.knows_week(at)) {
+            ready = Ready::Weekly;
+        }
+        Verdict::unjudged(value, ready, self.alarm.on)
+    }
+
+    /// Least scale, never 0.
+    fn floor(&self) -> f64 {
+        self.jumps
+            .floor()
+            .max(LEAST_SCALE * (self.slow.level.abs() + LEAST_LEVEL))
+    }
+
+    fn make_season(&mut self, settings: &Settings, learn: bool) {
+        if settings.seasonality == Seasonality::None {
+            self.season = None;
+        } else if learn && self.season.is_none() && self.pace.age_s >= SEASON_FROM_S {
+            self.season = Some(Box::new(Season::new()));
+        }
+    }
+
+    fn season_value(&self, settings: &Settings, at: Calendar) -> f64 {
+        self.season
+            .as_ref()
+            .map_or(0.0, |s| s.value(at, settings.seasonality))
+    }
+
+    fn moment(&mut self, step: &Step, at: Calendar) -> Moment {
+        let (mut noise, mut widening) = (1.0, 1.0);
+        if let Some(season) = &mut self.season {
+            if self.slow.spread.scale > 0.0 {
+                noise = season.noise_factor(at);
+            }
+            if self.pace.interval_s <= RECURRENCE_MAX_INTERVAL_S {
+                season.recurrence.enter(at.second_of_day());
+                widening = f64::from(season.recurrence.widening);
+            }
+        }
+        Moment {
+            dt: step.dt,
+            counted: step.counted,
+            interval: self.pace.interval_s,
+            age: self.pace.age_s,
+            seen: self.pace.seen - 1,
+            alarm: self.alarm.on,
+            noise,
+            widening,
+            floor: self.floor(),
+        }
+    }
+
+    fn view(&self, settings: &Settings, m: &Moment, value: f64, fast_forecast: f64) -> View {
+        let stddevs = settings.stddevs.clamp(0.1, 100.0);
+        let slow_forecast = self.slow.level + self.slow.season;
+        let fast = self
+            .fast
+            .spread
+            .deviation(value - fast_forecast, m.noise, m.floor, stddevs);
+        let slow = self
+            .slow
+            .spread
+            .deviation(value - slow_forecast, m.noise, m.floor, stddevs);
+        let fast_ready = m.seen > FAST_READY;
+        let slow_ready = m.age > SLOW_READY_S;
+        let least = (settings.min_half_width_ratio * self.slow.level.abs())
+            .max(settings.min_half_width)
+            .clamp(0.0, LARGEST);
+        let severity = |ready: bool, d: &Deviation| {
+            if ready {
+                d.z.abs() / (d.outer * m.widening)
+            } else {
+                0.0
+            }
+        };
+        View {
+            fast_severity: severity(fast_ready, &fast),
+            slow_severity: severity(slow_ready, &slow),
+            fast_forecast,
+            slow_forecast,
+            fast,
+            slow,
+            fast_ready,
+            slow_ready,
+            least,
+            widening: m.widening,
+        }
+    }
+}
+
+impl View {
+    /// Distance in half widths of the configured band.
+    fn severity(&self, d: &Deviation, ready: bool) -> f64 {
+        if !ready {
+            return 0.0;
+        }
+        d.residual.abs() / (d.scale * d.edge * self.widening).max(self.least)
+    }
+
+    /// Distance relative to the 2-sigma edge.
+    fn inner_severity(&self) -> f64 {
+        if !self.fast_ready {
+            return 0.0;
+        }
+        self.fast.residual.abs() / (self.fast.scale * self.fast.inner).max(self.least * 2.0 / 3.0)
+    }
+}
+
+impl State {
+    /// Fills in the judgement of a sample.
+    fn judge(
+        &mut self,
+        settings: &Settings,
+        view: &View,
+        step: &Step,
+        flat: bool,
+        learn: bool,
+        verdict: &mut Verdict,
+    ) {
+        if !view.fast_ready {
+            return;
+        }
+        let by_slow = self.band(settings, view, verdict);
+        let value = verdict.value;
+        let side = |residual: f64| {
+            if residual > 0.0 {
+                Outside::Above
+            } else {
+                Outside::Below
+            }
+        };
+        let counted = |d: &Deviation, severity: f64| {
+            if counts(settings, side(d.residual)) {
+                severity
+            } else {
+                0.0
+            }
+        };
+        let fast = counted(&view.fast, view.severity(&view.fast, true));
+        let slow = counted(&view.slow, view.severity(&view.slow, view.slow_ready));
+        let position = if value > verdict.upper {
+            Outside::Above
+        } else if value < verdict.lower {
+            Outside::Below
+        } else {
+            Outside::Inside
+        };
+        if counts(settings, position) {
+            verdict.outside = position;
+        }
+        let apart = self.slow.level - self.slow.slow_level;
+        let drift = if settings.drift && counts(settings, side(apart)) {
+            let floor = LEAST_SCALE * (self.slow.level.abs() + LEAST_LEVEL);
+            self.drift
+                .severity(apart, self.fast.spread.scale, self.pace.age_s, floor)
+        } else {
+            0.0
+        };
+        let evidence = Evidence {
+            fast,
+            fast_inner: counted(&view.fast, view.inner_severity()),
+            slow,
+            drift,
+            flat,
+            above: if by_slow {
+                view.slow.residual > 0.0
+            } else {
+                view.fast.residual > 0.0
+            },
+        };
+        let may_start = settings.warm_up == WarmUp::Alarm || view.slow_ready;
+        let outcome = self
+            .alarm
+            .decide(&evidence, settings, step.counted, may_start, learn);
+        verdict.judged = true;
+        verdict.score = outcome.score;
+        verdict.in_alarm = self.alarm.on;
+        verdict.alarm_started = outcome.started;
+        verdict.alarm_ended = outcome.ended;
+        verdict.kind = (self.alarm.on || outcome.ended).then_some(self.alarm.kind);
+    }
+
+    /// The band of the channel with the narrower 3-sigma width; true if that is the slow one.
+    fn band(&self, settings: &Settings, view: &View, verdict: &mut Verdict) -> bool {
+        let width = |tails: &crate::tails::Tails, scale: f64| {
+            scale * f64::from(tails.above.outer + tails.below.outer)
+        };
+        let (fast, slow) = (&self.fast.spread.tails, &self.slow.spread.tails);
+        let by_slow = view.slow_ready
+            && width(slow, view.slow.scale) < PREFER_SLOW * width(fast, view.fast.scale);
+        let (center, scale, tails) = if by_slow {
+            (view.slow_forecast, view.slow.scale, slow)
+        } else {
+            (view.fast_forecast, view.fast.scale, fast)
+        };
+        let stddevs = settings.stddevs.clamp(0.1, 100.0);
+        let half = |edge: f64| (scale * edge * view.widening).max(view.least);
+        let (min, max) = settings.clamp_range();
+        let clamp = |edge: f64| {
+            let edge = if edge < min { min } else { edge };
+            if edge > max { max } else { edge }
+        };
+        verdict.center = center;
+        verdict.upper = clamp(center + half(tails.above.at(stddevs)));
+        verdict.lower = clamp(center - half(tails.below.at(stddevs)));
+        by_slow
+    }
+
+    fn learn(&mut self, settings: &Settings, value: f64, view: &View, m: &Moment, at: Calendar) {
+        if let Some(season) = &mut self.season {
+            let unwidened = view.fast_severity.max(view.slow_severity) * m.widening;
+            season.recurrence.note(unwidened);
+        }
+        let sample = SeasonSample {
+            residual: self
+                .slow
+                .season_residual(value, self.slow.season, &view.slow, m),
+            absolute: self.slow.noise_residual(&view.slow, m),
+            weight: self.slow.season_weight(m),
+            scale: self.slow.spread.scale.max(m.floor),
+            age_s: m.age,
+        };
+        self.fast
+            .learn(value, &view.fast, view.fast_severity > 1.0, m);
+        self.slow
+            .learn(value, &view.slow, view.slow_severity, view.slow_ready, m);
+        if settings.drift {
+            let apart = self.slow.level - self.slow.slow_level;
+            let severity =
+                self.drift
+                    .severity(apart, self.fast.spread.scale, self.pace.age_s, m.floor);
+            self.slow.slow_level += self.drift.learn(apart, severity, m);
+        }
+        if let Some(season) = &mut self.season {
+            season.learn(at, &sample);
+        }
+        if view.fast_ready {
+            self.fast.learn_tails(&view.fast, m);
+        }
+        if view.slow_ready {
+            self.slow.learn_tails(&view.slow, m);
+        }
+    }
+}
+
+/// UTC seconds of a timestamp in ns: `local_time_s` for series without a time zone.
+#[must_use]
+pub fn utc_seconds(time_ns: i64) -> i64 {
+    time_ns.div_euclid(1_000_000_000)
+}
