@@ -132,7 +132,7 @@ pub struct Checked {
     /// The typed configuration.
     pub config: Box<dyn Any + Send + Sync>,
     /// The same with all defaults, secrets masked, for `print-config`.
-    pub print: serde_json::Value,
+    pub print: Json,
     /// What it refers to.
     pub references: Vec<Reference>,
     /// What is doubtful about it.
@@ -204,6 +204,9 @@ pub trait ExtensionKind: 'static {
         cx: BuildCtx,
     ) -> BoxFut<'static, Result<Arc<dyn Extension>, BuildError>>;
 }
+
+/// JSON, for `print-config`.
+pub type Json = serde_json::Value;
 
 type CheckFn = fn(&Node, &str) -> Result<Checked, Vec<Diagnostic>>;
 type AnyConfig = Box<dyn Any + Send + Sync>;
