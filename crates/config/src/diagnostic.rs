@@ -26,9 +26,9 @@ pub struct Diagnostic {
     /// Where in the tree, such as `exporters.awsemf/app.metric_declarations[0]`; may be empty.
     pub path: String,
     /// What to change, printed on a line of its own.
-    pub hint: Option<String>,
+    pub hint: Option<Box<str>>,
     /// Short text beside the carets.
-    pub label: Option<String>,
+    pub label: Option<Box<str>>,
 }
 
 impl Diagnostic {
@@ -69,14 +69,14 @@ impl Diagnostic {
     /// Adds what to change; an empty text adds nothing.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into()).filter(|text| !text.is_empty());
+        self.hint = Some(hint.into().into_boxed_str()).filter(|text| !text.is_empty());
         self
     }
 
     /// Adds the text beside the carets; an empty text adds nothing.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = Some(label.into()).filter(|text| !text.is_empty());
+        self.label = Some(label.into().into_boxed_str()).filter(|text| !text.is_empty());
         self
     }
 

@@ -11,21 +11,28 @@
 mod decode;
 mod diagnostic;
 mod environment;
+mod expand;
 mod id;
+mod load;
+mod location;
 mod mask;
+mod merge;
 mod nearest;
 mod node;
 mod render;
 mod source;
 mod types;
 mod validate;
+mod yaml;
 
 pub use decode::{DecodeOptions, Decoded, decode, decode_and_validate, decode_with};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use environment::{Environment, Fetch, NoFetch, ProcessEnvironment};
 pub use id::{ComponentId, IdError};
+pub use load::{Loaded, load};
 pub use nearest::nearest;
 pub use node::{Entry, Node, Value};
 pub use source::{Origin, Source, Span};
 pub use types::{ByteSize, Duration, DurationError, REDACTED, Secret, StringOrList};
 pub use validate::{Errors, Validate};
+pub use yaml::parse_yaml;

@@ -74,9 +74,9 @@ pub struct Span {
     /// Column of the first byte in characters, from 1.
     pub column: u32,
     /// Offset of the first byte.
-    pub start: usize,
+    pub start: u32,
     /// Offset behind the last byte.
-    pub end: usize,
+    pub end: u32,
 }
 
 impl Span {
@@ -93,7 +93,7 @@ impl Span {
 
     /// The byte range.
     pub fn range(&self) -> Range<usize> {
-        self.start..self.end
+        self.start as usize..self.end as usize
     }
 
     /// The text in the range; empty if the range does not fit the source.

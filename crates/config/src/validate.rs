@@ -67,7 +67,7 @@ impl Errors {
             message: finding.message,
             span: Some(locate(node, &finding.key_path).clone()),
             path: join(path, &finding.key_path),
-            hint: Some(finding.hint).filter(|hint| !hint.is_empty()),
+            hint: Some(finding.hint.into_boxed_str()).filter(|hint| !hint.is_empty()),
             label: None,
         };
         self.found.into_iter().map(place).collect()

@@ -65,7 +65,7 @@ impl Context {
     /// Everything found, in the order of the source.
     pub(super) fn into_found(self) -> Vec<Diagnostic> {
         let mut found = self.found.into_inner();
-        found.sort_by_key(|d| d.span.as_ref().map_or(usize::MAX, |span| span.start));
+        found.sort_by_key(|d| d.span.as_ref().map_or(u32::MAX, |span| span.start));
         found
     }
 }
