@@ -26,6 +26,8 @@ pub(crate) struct Expander<'r, 'a> {
     warned: HashSet<(String, u32)>,
     bytes: usize,
     nodes: usize,
+    /// A bound was hit; going on would only find it again, many times.
+    given_up: bool,
 }
 
 /// How deep the value stands: in the tree, and in references inside references.
@@ -54,6 +56,7 @@ impl<'r, 'a> Expander<'r, 'a> {
             warned: HashSet::new(),
             bytes: 0,
             nodes: 0,
+            given_up: false,
         }
     }
 
@@ -74,6 +77,9 @@ impl<'r, 'a> Expander<'r, 'a> {
             tree: depth.tree + 1,
             ..depth
         };
+        if self.given_up {
+            return;
+        }
         match &mut node.value {
             Value::List(nodes) => {
                 for (index, child) in nodes.iter_mut().enumerate() {
@@ -147,7 +153,7 @@ impl<'r, 'a> Expander<'r, 'a> {
             };
             self.bytes += source.text().len();
             if self.bytes > MAX_TOTAL || text.len() + source.text().len() > MAX_TEXT.max(end) {
-                return Err(Diagnostic::error("the references make too long a text").at(&place));
+                return Err(self.too_large().at(&place));
             }
             // As in the reference, what is not YAML counts as text.
             let parsed = parse_yaml(&source).unwrap_or_else(|_| {
@@ -175,7 +181,7 @@ impl<'r, 'a> Expander<'r, 'a> {
                 (_, true) => return self.typed(parsed, written, span, path, depth),
             }
         }
-        Err(too_many_rounds())
+        Err(self.too_many_rounds())
     }
 
     /// A value that came whole out of a reference and is not text.
@@ -192,14 +198,12 @@ impl<'r, 'a> Expander<'r, 'a> {
             ..depth
         };
         if inner.references > MAX_NESTED {
-            return Err(too_many_rounds());
+            return Err(self.too_many_rounds());
         }
         let size = size_of(&parsed);
         self.nodes += size.nodes;
         if self.nodes > MAX_NODES || depth.tree + size.height > MAX_DEPTH {
-            return Err(Diagnostic::error(
-                "the references make too large a configuration",
-            ));
+            return Err(self.too_large());
         }
         let mut original = Some(written.replace("$$", "$"));
         if size.height > 0 {
@@ -217,6 +221,17 @@ impl<'r, 'a> Expander<'r, 'a> {
             value: parsed.value,
             original,
         })
+    }
+
+    fn too_many_rounds(&mut self) -> Diagnostic {
+        self.given_up = true;
+        Diagnostic::error("too many recursive expansions")
+            .hint("a reference leads back to itself; for a literal ${...} write $${...}")
+    }
+
+    fn too_large(&mut self) -> Diagnostic {
+        self.given_up = true;
+        Diagnostic::error("the references make too large a configuration")
     }
 
     /// Reads what stands between the braces: `scheme:rest`, `NAME` or `NAME:-default`.
@@ -311,9 +326,4 @@ fn size_of(node: &Node) -> Size {
             .fold(Size { height: 1, ..one }, add),
         _ => one,
     }
-}
-
-fn too_many_rounds() -> Diagnostic {
-    Diagnostic::error("too many recursive expansions")
-        .hint("a reference leads back to itself; for a literal ${...} write $${...}")
 }

@@ -66,7 +66,7 @@ impl<'a> Reader<'a> {
         let content = match scheme {
             "file" => Content::Text(read_file(rest, origin)?),
             "env" => self.variable(rest, origin)?,
-            "yaml" => Content::Text(Source::new("yaml:", rest, origin)),
+            "yaml" => Content::Text(Source::new("yaml", rest, origin)),
             _ if self.knows(scheme) => {
                 let name = without_secrets(&location);
                 let text = self.fetch.fetch(&location).map_err(|reason| {

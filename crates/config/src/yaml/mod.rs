@@ -162,8 +162,8 @@ impl<'a> Builder<'a> {
             }
             return self.key(text, !quoted && tag.is_none(), span);
         }
-        let tag = tag.and_then(Tag::core_suffix);
-        let value = scalar::resolve(text, quoted, tag)
+        let tag = tag.and_then(|tag| tag.suffix_in_namespace("tag:yaml.org,2002:"));
+        let value = scalar::resolve(text, quoted, tag.as_deref())
             .map_err(|message| Diagnostic::error(message).at(&span))?;
         self.finish(
             Finished {
@@ -405,12 +405,35 @@ impl<'a> Builder<'a> {
         }
     }
 
+    fn first_of_line(&self, line: u32) -> Span {
+        let before = self
+            .source
+            .text()
+            .split_inclusive('\n')
+            .take((line as usize).saturating_sub(1));
+        let start = u32::try_from(before.map(str::len).sum::<usize>()).unwrap_or(0);
+        Span {
+            line,
+            start,
+            end: start,
+            ..Span::start_of(self.source)
+        }
+    }
+
     fn syntax_error(&self, error: &ScanError) -> Diagnostic {
-        let span = self.point(error.marker());
+        let mut span = self.point(error.marker());
+        let tabbed = |line: u32| {
+            let text = self.source.line(line).unwrap_or("");
+            text.trim_start_matches(' ').starts_with('\t')
+        };
+        // The parser names the end of the line before; the tab itself is easier to understand.
+        if !tabbed(span.line) && tabbed(span.line + 1) && error.info().contains("tab") {
+            span = self.first_of_line(span.line + 1);
+        }
         let line = self.source.line(span.line).unwrap_or("");
-        let hint = if line.contains("${") && line.contains(['{', '[']) {
+        let hint = if line.contains("${") && line.replace("${", "").contains(['{', '[']) {
             "inside {...} and [...] a ${...} must stand in quotes: \"${env:NAME}\""
-        } else if line.trim_start_matches(' ').starts_with('\t') {
+        } else if tabbed(span.line) {
             "indent with blanks; YAML allows no tabs there"
         } else {
             ""

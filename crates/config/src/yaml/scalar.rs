@@ -11,7 +11,7 @@ pub(super) fn resolve(text: &str, quoted: bool, tag: Option<&str>) -> Result<Val
     match tag {
         None if quoted => Ok(Value::String(text.to_owned())),
         None => Ok(plain(text)),
-        Some("str") => Ok(Value::String(text.to_owned())),
+        Some("str" | "timestamp") => Ok(Value::String(text.to_owned())),
         Some("null") => match plain(text) {
             Value::Null => Ok(Value::Null),
             _ => refuse(),
