@@ -1,1 +1,3 @@
-//! exporters
+//! Exporters: one folder each, one name in the table below.
+
+weir_core::components!(ExporterEntry:);

@@ -1,1 +1,3 @@
-//! extensions
+//! Extensions: one folder each, one name in the table below.
+
+weir_core::components!(ExtensionEntry:);

@@ -1,1 +1,3 @@
-//! processors
+//! Processors: one folder each, one name in the table below.
+
+weir_core::components!(ProcessorEntry:);

@@ -1,1 +1,3 @@
-//! receivers
+//! Receivers: one folder each, one name in the table below.
+
+weir_core::components!(ReceiverEntry:);
