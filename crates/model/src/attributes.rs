@@ -7,9 +7,10 @@
 
 use std::sync::Arc;
 
+use crate::canonical;
 use crate::error::DecodeError;
-use crate::value::{Value, ValueRef, decode_key_value, encode_key_value, read_key_value};
-use crate::wire::{self, MAX_DEPTH, Reader};
+use crate::value::{Value, ValueRef, encode_key_value, read_key_value};
+use crate::wire::{self, Reader};
 
 /// Anything that has attributes: interned sets, spans, log records, events.
 pub trait AttributeSource {
@@ -186,10 +187,9 @@ impl AttributesBuilder {
 
     /// Adds one `KeyValue` body from outside.
     pub fn decode(&mut self, body: &[u8]) -> Result<(), DecodeError> {
-        let (key, value) = decode_key_value(body, MAX_DEPTH)?;
-        let start = self.arena.len();
-        self.arena.extend_from_slice(value);
-        self.put_range(key, start..self.arena.len());
+        crate::check::key_value(body)?;
+        let (key, value) = canonical::key_value(body);
+        self.put(key, |out| canonical::any_value(&value, out));
         Ok(())
     }
 

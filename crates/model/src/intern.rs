@@ -259,16 +259,18 @@ pub(crate) struct RawShard {
     pub(crate) metrics: HashTable<RawMetric>,
     pub(crate) series: HashTable<RawSeries>,
     pub(crate) tick: u32,
-    next_id: u32,
+    /// The last id given to a resource, scope or metric; ids are never used again.
+    pub(crate) last_id: u64,
 }
 
 /// Raw bytes of a resource or scope and what they mean.
 #[derive(Debug)]
 pub(crate) struct RawBlock<T> {
     pub(crate) hash: u64,
-    pub(crate) raw: Box<[u8]>,
+    pub(crate) head: Box<[u8]>,
+    pub(crate) schema_url: Box<str>,
     pub(crate) value: Arc<T>,
-    pub(crate) id: u32,
+    pub(crate) id: u64,
     pub(crate) tick: u32,
 }
 
@@ -278,7 +280,7 @@ pub(crate) struct RawMetric {
     pub(crate) hash: u64,
     pub(crate) raw_metadata: Box<[u8]>,
     pub(crate) value: Arc<MetricMeta>,
-    pub(crate) id: u32,
+    pub(crate) id: u64,
     pub(crate) tick: u32,
 }
 
@@ -287,7 +289,7 @@ pub(crate) struct RawMetric {
 pub(crate) struct RawSeries {
     pub(crate) hash: u64,
     /// Ids of resource, scope and metric in this shard.
-    pub(crate) context: (u32, u32, u32),
+    pub(crate) context: (u64, u64, u64),
     pub(crate) raw: Box<[u8]>,
     pub(crate) series: Arc<Series>,
     pub(crate) tick: u32,
@@ -300,11 +302,6 @@ impl RawSeries {
 }
 
 impl RawShard {
-    pub(crate) fn next_id(&mut self) -> u32 {
-        self.next_id = self.next_id.wrapping_add(1);
-        self.next_id
-    }
-
     /// Drops idle entries; returns the bytes to give back to the budget.
     fn sweep(&mut self) -> usize {
         self.tick = self.tick.wrapping_add(1);
@@ -318,16 +315,18 @@ impl RawShard {
             }
             keep
         });
-        let mut block = |raw: &[u8], used: u32| {
+        let mut block = |raw: usize, used: u32| {
             let keep = fresh(used);
             if !keep {
-                freed += RawSeries::footprint(raw.len());
+                freed += RawSeries::footprint(raw);
             }
             keep
         };
-        self.resources.retain(|e| block(&e.raw, e.tick));
-        self.scopes.retain(|e| block(&e.raw, e.tick));
-        self.metrics.retain(|e| block(&e.raw_metadata, e.tick));
+        self.resources
+            .retain(|e| block(e.head.len() + e.schema_url.len(), e.tick));
+        self.scopes
+            .retain(|e| block(e.head.len() + e.schema_url.len(), e.tick));
+        self.metrics.retain(|e| block(e.raw_metadata.len(), e.tick));
         freed
     }
 }

@@ -8,19 +8,32 @@
 
 pub mod attributes;
 pub mod batch;
+mod blocks;
+mod canonical;
+mod check;
 pub mod error;
+mod fill;
+mod flat;
 pub mod intern;
+mod log_refs;
 pub mod logs;
+mod logs_otlp;
 pub mod metrics;
 mod metrics_decode;
 mod metrics_encode;
 mod metrics_points;
 mod metrics_validate;
 pub mod point;
+mod schema;
 pub mod series;
+mod span_mut;
+mod span_ref;
+mod store;
 pub mod table;
 pub mod text;
 pub mod traces;
+mod traces_decode;
+mod traces_encode;
 pub mod value;
 pub mod wire;
 
@@ -28,7 +41,7 @@ pub use attributes::{AttributeSource, Attributes, AttributesBuilder};
 pub use batch::{Batch, Charge, ClientMetadata, Data, Ledger, Signal};
 pub use error::DecodeError;
 pub use intern::{InternStats, Interner};
-pub use logs::{LogRef, Logs};
+pub use logs::{LogMut, LogRef, Logs, LogsBuilder};
 pub use metrics::Metrics;
 pub use point::{
     Buckets, Exemplar, ExemplarValue, ExponentialHistogram, Extras, Histogram, Point, PointValue,
@@ -36,5 +49,7 @@ pub use point::{
 };
 pub use series::{MetricKind, MetricMeta, Resource, Scope, Series, SeriesIndex, Temporality};
 pub use table::{Mapped, SeriesMapper, SeriesTable};
-pub use traces::{SpanRef, Traces};
+pub use traces::{
+    AttributesMut, AttributesRef, EventRef, LinkRef, SpanMut, SpanRef, Traces, TracesBuilder,
+};
 pub use value::{ListRef, MapRef, Value, ValueRef};

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::attributes::{Attributes, AttributesBuilder};
+use crate::blocks::Block;
 use crate::error::DecodeError;
-use crate::intern::{Interner, RawBlock, RawMetric, RawSeries, RawShard, lock};
+use crate::intern::{Interner, RawMetric, RawSeries, RawShard, lock};
 use crate::metrics_points as points;
 use crate::point::Point;
 use crate::series::{MetricKind, MetricMeta, Resource, Scope, Temporality};
@@ -31,43 +32,20 @@ pub(crate) fn decode(
     Ok(out)
 }
 
-/// The parts of a block: its head message, the schema URL and whatever repeats.
-struct Block<'a> {
-    head: &'a [u8],
-    schema_url: &'a str,
-}
-
-/// Reads fields 1 (resource or scope) and 3 (schema URL), which may stand behind the content.
-fn block_head(body: &[u8]) -> Result<Block<'_>, DecodeError> {
-    let mut block = Block {
-        head: &[],
-        schema_url: "",
-    };
-    let mut reader = Reader::new(body);
-    while let Some(key) = reader.key()? {
-        match (key.field, key.wire) {
-            (1, LEN) => block.head = reader.bytes()?,
-            (3, LEN) => block.schema_url = reader.str()?,
-            _ => reader.skip(key)?,
-        }
-    }
-    Ok(block)
-}
-
 fn resource_metrics(
     body: &[u8],
     interner: &Interner,
     scratch: &mut Vec<u8>,
     out: &mut Vec<Point>,
 ) -> Result<(), DecodeError> {
-    let block = block_head(body)?;
-    let hash = interner.hash_bytes(block.head) ^ interner.hash_bytes(block.schema_url.as_bytes());
+    let block = Block::read(body)?;
+    let hash = block.hash(interner);
     // The shard is locked for the whole block: one uncontended lock per resource, not per point.
     let Some(shard) = interner.raw.get(hash as usize % interner.raw.len()) else {
         return Ok(());
     };
     let mut shard = lock(shard);
-    let (resource, resource_id) = resource(&block, hash, interner, &mut shard)?;
+    let (resource, resource_id) = block.resource(hash, interner, &mut shard)?;
     let mut context = Context {
         interner,
         shard: &mut shard,
@@ -86,96 +64,13 @@ fn resource_metrics(
     Ok(())
 }
 
-/// Whether a raw entry is the one for these bytes (head, then schema URL).
-fn same_raw(raw: &[u8], block: &Block<'_>) -> bool {
-    raw.len() == block.head.len() + block.schema_url.len()
-        && raw.starts_with(block.head)
-        && raw.ends_with(block.schema_url.as_bytes())
-}
-
-fn join_raw(block: &Block<'_>) -> Box<[u8]> {
-    [block.head, block.schema_url.as_bytes()].concat().into()
-}
-
-fn resource(
-    block: &Block<'_>,
-    hash: u64,
-    interner: &Interner,
-    shard: &mut RawShard,
-) -> Result<(Arc<Resource>, u32), DecodeError> {
-    let tick = shard.tick;
-    if let Some(entry) = shard
-        .resources
-        .find_mut(hash, |e| e.hash == hash && same_raw(&e.raw, block))
-    {
-        entry.tick = tick;
-        return Ok((entry.value.clone(), entry.id));
-    }
-    let value = interner.resource(decode_resource(block.head, block.schema_url)?);
-    let id = shard.next_id();
-    let raw = join_raw(block);
-    if interner.charge(RawSeries::footprint(raw.len())) {
-        let entry = RawBlock {
-            hash,
-            raw,
-            value: value.clone(),
-            id,
-            tick,
-        };
-        shard.resources.insert_unique(hash, entry, |e| e.hash);
-    }
-    Ok((value, id))
-}
-
-/// Reads a `Resource` message.
-pub(crate) fn decode_resource(head: &[u8], schema_url: &str) -> Result<Resource, DecodeError> {
-    let mut attributes = AttributesBuilder::default();
-    let mut dropped = 0;
-    let mut reader = Reader::new(head);
-    while let Some(key) = reader.key()? {
-        match (key.field, key.wire) {
-            (1, LEN) => attributes.decode(reader.bytes()?)?,
-            (2, VARINT) => dropped = reader.varint()? as u32,
-            _ => reader.skip(key)?,
-        }
-    }
-    Ok(Resource {
-        attributes: attributes.build(),
-        dropped_attributes: dropped,
-        schema_url: schema_url.into(),
-    })
-}
-
-/// Reads an `InstrumentationScope` message.
-pub(crate) fn decode_scope(head: &[u8], schema_url: &str) -> Result<Scope, DecodeError> {
-    let mut attributes = AttributesBuilder::default();
-    let (mut name, mut version, mut dropped) = ("", "", 0);
-    let mut reader = Reader::new(head);
-    while let Some(key) = reader.key()? {
-        match (key.field, key.wire) {
-            (1, LEN) => name = reader.str()?,
-            (2, LEN) => version = reader.str()?,
-            (3, LEN) => attributes.decode(reader.bytes()?)?,
-            (4, VARINT) => dropped = reader.varint()? as u32,
-            _ => reader.skip(key)?,
-        }
-    }
-    Ok(Scope {
-        name: name.into(),
-        version: version.into(),
-        attributes: attributes.build(),
-        dropped_attributes: dropped,
-        schema_url: schema_url.into(),
-    })
-}
-
 /// What stands above the points being read.
 struct Context<'i, 's> {
     interner: &'i Interner,
     shard: &'s mut RawShard,
     scratch: &'s mut Vec<u8>,
     resource: Arc<Resource>,
-    resource_id: u32,
+    resource_id: u64,
 }
 
 /// Fields of a `Metric` before its data.
@@ -191,8 +86,7 @@ struct MetricHead<'a> {
 
 impl Context<'_, '_> {
     fn scope_metrics(&mut self, body: &[u8], out: &mut Vec<Point>) -> Result<(), DecodeError> {
-        let block = block_head(body)?;
-        let (scope, scope_id) = self.scope(&block)?;
+        let (scope, scope_id) = Block::read(body)?.scope(self.interner, self.shard)?;
         let mut reader = Reader::new(body);
         while let Some(key) = reader.key()? {
             if key.field == 2 && key.wire == LEN {
@@ -204,39 +98,11 @@ impl Context<'_, '_> {
         Ok(())
     }
 
-    fn scope(&mut self, block: &Block<'_>) -> Result<(Arc<Scope>, u32), DecodeError> {
-        let (interner, tick) = (self.interner, self.shard.tick);
-        let hash =
-            interner.hash_bytes(block.head) ^ interner.hash_bytes(block.schema_url.as_bytes());
-        if let Some(entry) = self
-            .shard
-            .scopes
-            .find_mut(hash, |e| e.hash == hash && same_raw(&e.raw, block))
-        {
-            entry.tick = tick;
-            return Ok((entry.value.clone(), entry.id));
-        }
-        let value = interner.scope(decode_scope(block.head, block.schema_url)?);
-        let id = self.shard.next_id();
-        let raw = join_raw(block);
-        if interner.charge(RawSeries::footprint(raw.len())) {
-            let entry = RawBlock {
-                hash,
-                raw,
-                value: value.clone(),
-                id,
-                tick,
-            };
-            self.shard.scopes.insert_unique(hash, entry, |e| e.hash);
-        }
-        Ok((value, id))
-    }
-
     fn metric(
         &mut self,
         body: &[u8],
         scope: &Arc<Scope>,
-        scope_id: u32,
+        scope_id: u64,
         out: &mut Vec<Point>,
     ) -> Result<(), DecodeError> {
         let mut head = MetricHead::default();
@@ -282,7 +148,7 @@ impl Context<'_, '_> {
         &mut self,
         head: &MetricHead<'_>,
         kind: MetricKind,
-    ) -> Result<(Arc<MetricMeta>, u32), DecodeError> {
+    ) -> Result<(Arc<MetricMeta>, u64), DecodeError> {
         let (interner, tick) = (self.interner, self.shard.tick);
         let hash = interner.hash_bytes(head.name.as_bytes())
             ^ interner.hash_bytes(head.unit.as_bytes()).rotate_left(17);
@@ -309,7 +175,8 @@ impl Context<'_, '_> {
             kind,
             metadata: metadata.build(),
         });
-        let id = self.shard.next_id();
+        self.shard.last_id += 1;
+        let id = self.shard.last_id;
         let raw_metadata: Box<[u8]> = head.metadata.concat().into();
         if interner.charge(RawSeries::footprint(raw_metadata.len())) {
             let entry = RawMetric {
@@ -330,14 +197,14 @@ impl Context<'_, '_> {
         &mut self,
         scope: &Arc<Scope>,
         metric: &Arc<MetricMeta>,
-        context: (u32, u32, u32),
+        context: (u64, u64, u64),
         raw: points::RawAttributes<'_>,
     ) -> Result<Arc<crate::series::Series>, DecodeError> {
         let bytes = match raw {
             points::RawAttributes::Contiguous(bytes) => bytes,
             points::RawAttributes::Gathered => self.scratch.as_slice(),
         };
-        let mix = u64::from(context.2) << 32 | u64::from(context.1 ^ context.0.rotate_left(16));
+        let mix = context.2 ^ context.1.rotate_left(21) ^ context.0.rotate_left(42);
         let hash = self.interner.hash_bytes(bytes) ^ mix.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let tick = self.shard.tick;
         let same = |e: &RawSeries| e.hash == hash && e.context == context && *e.raw == *bytes;

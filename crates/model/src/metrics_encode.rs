@@ -98,7 +98,7 @@ fn encode_point(kind: u32, point: &Point, out: &mut Vec<u8>) {
     point.series.labels().encode(attributes, out);
     for (key, value) in point.tags() {
         put_message_always(out, attributes, |out| {
-            encode_key_value(key, out, |o| value.encode(o))
+            encode_key_value(key, out, |o| value.encode(o));
         });
     }
     match &point.value {

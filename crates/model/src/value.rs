@@ -3,8 +3,9 @@
 //! Arrays and maps stay in their OTLP encoding everywhere and are read on the way out: they are
 //! rare, and one representation serves interned labels, flat spans and processors alike.
 
+use crate::check;
 use crate::error::DecodeError;
-use crate::wire::{self, FIXED64, LEN, MAX_DEPTH, Reader, VARINT};
+use crate::wire::{self, FIXED64, LEN, Reader, VARINT};
 
 /// A borrowed attribute value (OTLP `AnyValue`).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,8 +60,10 @@ pub enum Value {
 
 impl<'a> ValueRef<'a> {
     /// Reads the body of an `AnyValue` that may come from outside: full checks, bounded depth.
+    /// Of repeated fields the last one counts.
     pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
-        decode_any(body, MAX_DEPTH)
+        check::any_value(body)?;
+        read_any(body)
     }
 
     /// Reads the body of an `AnyValue` that was checked before; anything odd is `Empty`.
@@ -166,7 +169,7 @@ impl Value {
             Value::Map(entries) => wire::put_message_always(out, 6, |o| {
                 for (key, value) in entries {
                     wire::put_message_always(o, 1, |o| {
-                        encode_key_value(key, o, |o| value.encode(o))
+                        encode_key_value(key, o, |o| value.encode(o));
                     });
                 }
             }),
@@ -214,6 +217,11 @@ impl From<bool> for Value {
 }
 
 impl<'a> ListRef<'a> {
+    /// The bodies of the values.
+    pub(crate) fn bodies(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        fields(self.0)
+    }
+
     /// The values in order.
     pub fn iter(&self) -> impl Iterator<Item = ValueRef<'a>> + use<'a> {
         fields(self.0).map(ValueRef::read)
@@ -221,6 +229,11 @@ impl<'a> ListRef<'a> {
 }
 
 impl<'a> MapRef<'a> {
+    /// The bodies of the entries.
+    pub(crate) fn bodies(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        fields(self.0)
+    }
+
     /// The entries in order, as sent.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, ValueRef<'a>)> + use<'a> {
         fields(self.0).map(read_key_value)
@@ -272,39 +285,6 @@ pub(crate) fn read_key_value(body: &[u8]) -> (&str, ValueRef<'_>) {
     (name, value)
 }
 
-/// Reads and checks the body of a `KeyValue` from outside.
-#[inline]
-pub(crate) fn decode_key_value(body: &[u8], depth: u32) -> Result<(&str, &[u8]), DecodeError> {
-    let mut reader = Reader::new(body);
-    let (mut name, mut value): (&str, &[u8]) = ("", &[]);
-    let mut seen_value = false;
-    while let Some(key) = reader.key()? {
-        match key.field {
-            1 => {
-                key.expect(LEN)?;
-                name = reader.str()?;
-            }
-            2 => {
-                key.expect(LEN)?;
-                let body = reader.bytes()?;
-                check_any(body, depth)?;
-                // A repeated message field merges; the last one wins for a oneof, unless empty.
-                if !seen_value || !body.is_empty() {
-                    value = body;
-                }
-                seen_value = true;
-            }
-            // `key_strindex` of the profiles dictionary: known to the schema, no use here.
-            3 => {
-                key.expect(VARINT)?;
-                reader.varint()?;
-            }
-            _ => reader.skip(key)?,
-        }
-    }
-    Ok((name, value))
-}
-
 fn read_any(body: &[u8]) -> Result<ValueRef<'_>, DecodeError> {
     let mut reader = Reader::new(body);
     let mut value = ValueRef::Empty;
@@ -324,61 +304,4 @@ fn read_any(body: &[u8]) -> Result<ValueRef<'_>, DecodeError> {
         };
     }
     Ok(value)
-}
-
-fn decode_any(body: &[u8], depth: u32) -> Result<ValueRef<'_>, DecodeError> {
-    check_any(body, depth)?;
-    read_any(body)
-}
-
-/// Checks the body of an `AnyValue` as prost would accept it.
-pub(crate) fn check_any(body: &[u8], depth: u32) -> Result<(), DecodeError> {
-    let depth = depth.checked_sub(1).ok_or(DecodeError::Depth)?;
-    let mut reader = Reader::new(body);
-    while let Some(key) = reader.key()? {
-        match key.field {
-            1 => {
-                key.expect(LEN)?;
-                reader.str()?;
-            }
-            2 | 3 | 8 => {
-                key.expect(VARINT)?;
-                reader.varint()?;
-            }
-            4 => {
-                key.expect(FIXED64)?;
-                reader.fixed64()?;
-            }
-            5 | 6 => {
-                key.expect(LEN)?;
-                let inner = depth.checked_sub(1).ok_or(DecodeError::Depth)?;
-                check_values(reader.bytes()?, inner, key.field == 6)?;
-            }
-            7 => {
-                key.expect(LEN)?;
-                reader.bytes()?;
-            }
-            _ => reader.skip(key)?,
-        }
-    }
-    Ok(())
-}
-
-fn check_values(body: &[u8], depth: u32, pairs: bool) -> Result<(), DecodeError> {
-    let mut reader = Reader::new(body);
-    while let Some(key) = reader.key()? {
-        if key.field != 1 {
-            reader.skip(key)?;
-            continue;
-        }
-        key.expect(LEN)?;
-        let item = reader.bytes()?;
-        if pairs {
-            let depth = depth.checked_sub(1).ok_or(DecodeError::Depth)?;
-            decode_key_value(item, depth)?;
-        } else {
-            check_any(item, depth)?;
-        }
-    }
-    Ok(())
 }

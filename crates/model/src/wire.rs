@@ -143,6 +143,18 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
+    /// A length-delimited body that must be UTF-8, as bytes: cheaper than [`Reader::str`] where
+    /// the text itself is not needed.
+    #[inline]
+    pub fn text(&mut self) -> Result<&'a [u8], DecodeError> {
+        let body = self.bytes()?;
+        if body.is_ascii() || std::str::from_utf8(body).is_ok() {
+            Ok(body)
+        } else {
+            Err(DecodeError::Utf8)
+        }
+    }
+
     /// A length-delimited body that must be UTF-8.
     #[inline]
     pub fn str(&mut self) -> Result<&'a str, DecodeError> {
@@ -152,30 +164,37 @@ impl<'a> Reader<'a> {
     /// Steps over a field of any type, groups included.
     #[inline]
     pub fn skip(&mut self, key: Key) -> Result<(), DecodeError> {
-        self.skip_at(key, MAX_DEPTH)
+        self.skip_within(key, MAX_DEPTH)
     }
 
-    fn skip_at(&mut self, key: Key, depth: u32) -> Result<(), DecodeError> {
+    /// Steps over a field of a message at this depth (counted down from [`MAX_DEPTH`]); like prost
+    /// it refuses any unknown field at depth 0.
+    #[inline]
+    pub fn skip_within(&mut self, key: Key, depth: u32) -> Result<(), DecodeError> {
+        if depth == 0 {
+            return Err(DecodeError::Depth);
+        }
         match key.wire {
             VARINT => self.varint().map(drop),
             FIXED64 => self.fixed64().map(drop),
             LEN => self.bytes().map(drop),
             FIXED32 => self.fixed32().map(drop),
-            START_GROUP => {
-                let depth = depth.checked_sub(1).ok_or(DecodeError::Depth)?;
-                loop {
-                    let inner = self.key()?.ok_or(DecodeError::Truncated)?;
-                    if inner.wire == END_GROUP {
-                        return if inner.field == key.field {
-                            Ok(())
-                        } else {
-                            Err(DecodeError::Key)
-                        };
-                    }
-                    self.skip_at(inner, depth)?;
-                }
-            }
+            START_GROUP => self.skip_group(key.field, depth - 1),
             _ => Err(DecodeError::Key),
+        }
+    }
+
+    fn skip_group(&mut self, field: u32, depth: u32) -> Result<(), DecodeError> {
+        loop {
+            let inner = self.key()?.ok_or(DecodeError::Truncated)?;
+            if inner.wire == END_GROUP {
+                return if inner.field == field {
+                    Ok(())
+                } else {
+                    Err(DecodeError::Key)
+                };
+            }
+            self.skip_within(inner, depth)?;
         }
     }
 }

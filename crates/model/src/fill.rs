@@ -1,0 +1,212 @@
+//! Filling a store from OTLP bytes: the parts that spans and log records share.
+
+use crate::error::DecodeError;
+use crate::store::{
+    AttrRecord, PACKED_EMPTY, Packed, Run, Slice, Store, packed_bool, packed_double, packed_int,
+    packed_str,
+};
+use crate::wire::{FIXED64, LEN, Reader, VARINT};
+
+/// Reads messages into a store. Every message is copied into the text first; whatever of it is not
+/// text has to be blanked, so that one UTF-8 pass at the end covers all strings.
+#[derive(Debug, Default)]
+pub(crate) struct Filler {
+    pub(crate) store: Store,
+    text: Vec<u8>,
+}
+
+/// A message being read: its bytes and where its copy stands in the text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Copied<'a> {
+    body: &'a [u8],
+    at: usize,
+}
+
+impl Copied<'_> {
+    /// Where a part of the body starts within it.
+    #[inline]
+    fn offset(&self, part: &[u8]) -> usize {
+        (part.as_ptr() as usize).wrapping_sub(self.body.as_ptr() as usize)
+    }
+}
+
+impl Filler {
+    /// A filler for a request of this size.
+    pub(crate) fn new(bytes: usize, items: usize) -> Self {
+        let mut filler = Self::default();
+        filler.text.reserve(bytes);
+        filler.store.attributes.reserve(items * 8);
+        filler
+    }
+
+    /// Copies a message (a span, a log record) into the text.
+    #[inline]
+    pub(crate) fn copy<'a>(&mut self, body: &'a [u8]) -> Copied<'a> {
+        let at = self.text.len();
+        self.text.extend_from_slice(body);
+        Copied { body, at }
+    }
+
+    /// Blanks everything from `from` (bytes not read before a field) to where `to` stands.
+    #[inline]
+    pub(crate) fn blank(&mut self, whole: Copied<'_>, from: &[u8], to: &[u8]) {
+        let start = whole.at + whole.offset(from);
+        let end = whole.at + whole.offset(to);
+        if let Some(part) = self.text.get_mut(start..end) {
+            part.fill(0);
+        }
+    }
+
+    /// The place of a string whose field started at `from`. Its key and length are one ASCII byte
+    /// each nearly always; longer ones are blanked.
+    #[inline]
+    pub(crate) fn text(&mut self, whole: Copied<'_>, from: &[u8], text: &[u8]) -> Slice {
+        self.header(whole, from, text);
+        Slice::new(whole.at + whole.offset(text), text.len())
+    }
+
+    /// Blanks key and length of a nested message unless they are ASCII.
+    #[inline]
+    pub(crate) fn header(&mut self, whole: Copied<'_>, from: &[u8], body: &[u8]) {
+        if whole.offset(body) - whole.offset(from) > 2 {
+            self.blank(whole, from, body);
+        }
+    }
+
+    /// Reads one attribute of a message; `from` is where its field started.
+    #[inline]
+    pub(crate) fn attribute(&mut self, whole: Copied<'_>, from: &[u8], body: &[u8]) {
+        self.header(whole, from, body);
+        let record = match self.usual_attribute(whole, body) {
+            Some(record) => record,
+            None => self.odd_attribute(whole, body),
+        };
+        self.store.attributes.push(record);
+    }
+
+    /// The shape that everybody sends: key, value, and nothing else, once each.
+    #[inline]
+    fn usual_attribute(&mut self, whole: Copied<'_>, body: &[u8]) -> Option<AttrRecord> {
+        let mut reader = Reader::new(body);
+        let from = reader.rest();
+        if *from.first()? != 1 << 3 | LEN {
+            return None;
+        }
+        reader.key().ok()?;
+        let key = reader.bytes().ok()?;
+        let between = reader.rest();
+        if *between.first()? != 2 << 3 | LEN {
+            return None;
+        }
+        reader.key().ok()?;
+        let value = reader.bytes().ok()?;
+        if !reader.is_empty() {
+            return None;
+        }
+        let packed = self.usual_value(whole, value)?;
+        let key = self.text(whole, from, key);
+        self.header(whole, between, value);
+        Some(AttrRecord::new(key, packed))
+    }
+
+    /// A value of one scalar field; bytes, arrays, maps and odd encodings go the other way.
+    #[inline]
+    fn usual_value(&mut self, whole: Copied<'_>, value: &[u8]) -> Option<Packed> {
+        let mut reader = Reader::new(value);
+        let Some(key) = reader.key().ok()? else {
+            return Some(PACKED_EMPTY);
+        };
+        match (key.field, key.wire) {
+            (1, LEN) => {
+                let text = reader.bytes().ok()?;
+                reader
+                    .is_empty()
+                    .then(|| packed_str(self.text(whole, value, text)))
+            }
+            (2, VARINT) => {
+                let flag = reader.varint().ok()? != 0;
+                reader.is_empty().then(|| {
+                    self.blank(whole, value, reader.rest());
+                    packed_bool(flag)
+                })
+            }
+            (3, VARINT) => {
+                let int = reader.varint().ok()? as i64;
+                reader.is_empty().then(|| {
+                    self.blank(whole, value, reader.rest());
+                    packed_int(int)
+                })
+            }
+            (4, FIXED64) => {
+                let double = f64::from_bits(reader.fixed64().ok()?);
+                reader.is_empty().then(|| {
+                    self.blank(whole, value, reader.rest());
+                    packed_double(double)
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Any other attribute: blanked where it stands, its content put behind everything.
+    #[cold]
+    fn odd_attribute(&mut self, whole: Copied<'_>, body: &[u8]) -> AttrRecord {
+        let (key, value) = crate::canonical::key_value(body);
+        self.blank(whole, body, body.get(body.len()..).unwrap_or(&[]));
+        let at = Slice::new(self.text.len(), key.len());
+        self.text.extend_from_slice(key.as_bytes());
+        let packed = self.store.put_any(&value, &mut self.text);
+        AttrRecord::new(at, packed)
+    }
+
+    /// Reads the body of an `AnyValue` field that started at `from`.
+    #[inline]
+    pub(crate) fn value(&mut self, whole: Copied<'_>, from: &[u8], body: &[u8]) -> Packed {
+        self.header(whole, from, body);
+        match self.usual_value(whole, body) {
+            Some(packed) => packed,
+            None => {
+                self.blank(whole, body, body.get(body.len()..).unwrap_or(&[]));
+                self.store.put_any(body, &mut self.text)
+            }
+        }
+    }
+
+    /// Stores a checked `AnyValue` body that is no part of the message being read.
+    pub(crate) fn put_any(&mut self, body: &[u8]) -> Packed {
+        self.store.put_any(body, &mut self.text)
+    }
+
+    /// Steps over a field that nobody knows.
+    pub(crate) fn unknown(
+        &mut self,
+        whole: Copied<'_>,
+        from: &[u8],
+        reader: &mut Reader<'_>,
+        key: crate::wire::Key,
+    ) -> Result<(), DecodeError> {
+        reader.skip(key)?;
+        self.blank(whole, from, reader.rest());
+        Ok(())
+    }
+
+    /// Attributes pushed since the list had `from` entries.
+    #[inline]
+    pub(crate) fn run_from(&self, from: usize) -> Run {
+        Slice::new(from, self.store.attributes.len() - from)
+    }
+
+    /// The finished store.
+    pub(crate) fn finish(mut self) -> Store {
+        self.store.text = String::from_utf8(self.text).unwrap_or_else(|error| {
+            debug_assert!(false, "something that is not text was left in the text");
+            // Offsets must hold whatever happens, so nothing may be cut out.
+            let ascii = error
+                .into_bytes()
+                .into_iter()
+                .map(|b| char::from(if b.is_ascii() { b } else { b'?' }));
+            ascii.collect()
+        });
+        self.store
+    }
+}
