@@ -27,7 +27,8 @@ pub(crate) fn is_secret_key(key: &str) -> bool {
         .trim_matches(['"', '\''])
         .to_ascii_lowercase()
         .replace('-', "_");
-    key == "headers" || SECRET_PARTS.iter().any(|part| key.contains(part))
+    matches!(key.as_str(), "headers" | "pass" | "pwd")
+        || SECRET_PARTS.iter().any(|part| key.contains(part))
 }
 
 /// The source line at the start of `span` as it may be shown; `None` if it must not be.
@@ -48,9 +49,13 @@ pub(crate) fn shown_line(span: &Span, path: &str) -> Option<String> {
         }
         Origin::Document => {
             let line = span.source.line(span.line)?;
-            let secret = path.split(['.', '[']).any(is_secret_key) || stands_under_secret(span);
-            Some(if secret {
+            let under_secret = stands_under_secret(span);
+            let own = key_of(line).is_some_and(is_secret_key);
+            Some(if own || path.split(['.', '[']).any(is_secret_key) {
                 keep_key(line)
+            } else if under_secret {
+                // Even what looks like a key may be a piece of a secret whose quotes are broken.
+                format!("{}{REDACTED}", indent_of(line))
             } else {
                 without_credentials(&keep_flow(line))
             })
@@ -58,45 +63,54 @@ pub(crate) fn shown_line(span: &Span, path: &str) -> Option<String> {
     }
 }
 
-/// Is one of the keys round this line (those further left, above it) a secret one?
+/// Is one of the keys round this line (above it, further left) a secret one? A line without a key of
+/// its own belongs to the next key above it.
 fn stands_under_secret(span: &Span) -> bool {
     const FURTHEST: usize = 500;
     let last = usize::try_from(span.line).unwrap_or(0);
     let lines: Vec<&str> = span.source.text().lines().take(last).collect();
-    let mut indent = usize::MAX;
+    // The rightmost column where a key round the line may stand.
+    let mut limit = usize::MAX;
     for line in lines.iter().rev().take(FURTHEST) {
-        let text = line.trim_start();
-        if text.is_empty() || text.starts_with('#') {
+        let indent = indent_of(line).len();
+        let text = line.trim();
+        if text.is_empty() || text.starts_with('#') || indent >= limit {
             continue;
         }
-        let here = line.len() - text.len();
-        if here >= indent {
-            continue;
-        }
-        indent = here;
-        if key_of(text).is_some_and(is_secret_key) {
+        let Some(key) = key_of(text) else { continue };
+        if is_secret_key(key) {
             return true;
         }
+        // A list may stand as far left as the key that it belongs to.
+        limit = if text.starts_with('-') {
+            indent + 1
+        } else {
+            indent
+        };
     }
     false
 }
 
-/// The key that a line starts with.
-fn key_of(text: &str) -> Option<&str> {
-    let text = text.trim_start_matches(['-', ' ', '{', '?']);
+fn indent_of(line: &str) -> &str {
+    line.get(..line.len() - line.trim_start().len())
+        .unwrap_or("")
+}
+
+/// The key that a line starts with, if it starts with something like a key.
+fn key_of(line: &str) -> Option<&str> {
+    let text = line.trim_start_matches(['-', ' ', '{', '?', '\t']);
     let (key, _) = text.split_once(':')?;
-    Some(key.trim())
+    key_like(key).then(|| key.trim())
 }
 
 /// Masks everything behind the first key of the line, or the whole line without one.
 fn keep_key(line: &str) -> String {
-    let indent = line.len() - line.trim_start().len();
     match line.split_once(':') {
         Some((key, rest)) if key_like(key) => {
             let value = if rest.trim().is_empty() { "" } else { REDACTED };
             format!("{key}: {value}").trim_end().to_owned()
         }
-        _ => format!("{}{REDACTED}", line.get(..indent).unwrap_or("")),
+        _ => format!("{}{REDACTED}", indent_of(line)),
     }
 }
 

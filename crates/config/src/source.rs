@@ -91,6 +91,16 @@ impl Span {
         }
     }
 
+    /// The same place without the text, so that nobody can show it.
+    #[must_use]
+    pub fn without_text(&self) -> Self {
+        let source = Source::new(self.source.name(), "", Origin::Reference);
+        Self {
+            source,
+            ..self.clone()
+        }
+    }
+
     /// The byte range.
     pub fn range(&self) -> Range<usize> {
         self.start as usize..self.end as usize

@@ -149,9 +149,15 @@ impl<'de> MapAccess<'de> for MapReader<'_> {
             }
             self.current = Some(entry);
             let trail = Trail::Key(self.outer.trail, &entry.key);
+            let name = Node::new(
+                Value::String(entry.key.clone()),
+                entry.value.place().clone(),
+            );
+            let stands_for = Some(&entry.value);
             let key = NodeDeserializer {
                 trail: &trail,
-                node: &entry.value,
+                node: &name,
+                stands_for,
                 ..self.outer
             };
             let result = seed.deserialize(key_deserializer(&entry.key));

@@ -43,7 +43,7 @@ impl Context {
     /// because its value was left out.
     pub(super) fn report_failure(&self, failure: &Failure) -> bool {
         if failure.is_consequence() {
-            return true;
+            return false;
         }
         self.report(failure.address(), || failure.diagnostic())
     }

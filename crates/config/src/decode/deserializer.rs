@@ -6,7 +6,7 @@ use serde::de::{self, Deserializer, Visitor, value::StrDeserializer};
 
 use super::access::{EnumReader, ListReader, MapReader, split_at_commas};
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::{Failure, at_child};
 use super::handoff;
 use crate::diagnostic::Diagnostic;
 use crate::mask::is_secret_key;
@@ -211,6 +211,10 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         }
         match &self.node.value {
             Value::Null if self.node.original.is_some() => visitor.visit_str(""),
+            Value::Null if self.slot == Slot::Field => {
+                // A type that has no use for null keeps its default.
+                visitor.visit_unit().map_err(Failure::where_null_may_stand)
+            }
             Value::Null => visitor.visit_unit(),
             Value::Bool(flag) => visitor.visit_bool(*flag),
             Value::Int(number) => match (i64::try_from(*number), u64::try_from(*number)) {
@@ -318,10 +322,13 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
                 handoff::put(self.node.clone());
                 visitor.visit_unit()
             }
-            names::SECRET => visitor.visit_newtype_struct(Self {
-                secret: true,
-                ..self
-            }),
+            names::SECRET => {
+                let inner = Self {
+                    secret: true,
+                    ..self
+                };
+                at_child(visitor.visit_newtype_struct(inner), &inner)
+            }
             names::STRING_OR_LIST => match &self.node.value {
                 Value::List(nodes) => visitor.visit_seq(ListReader::new(self, nodes, None)),
                 Value::Map(_) => Err(self.mismatch("a string or a list of strings")),

@@ -61,6 +61,12 @@ impl Failure {
         failure
     }
 
+    /// The failure of a type that was offered null.
+    pub(super) fn where_null_may_stand(mut self) -> Self {
+        self.0.kind = Kind::Null;
+        self
+    }
+
     pub(super) fn showing(mut self, value: &str) -> Self {
         if value.chars().count() <= 60 && !value.contains(char::is_control) {
             value.clone_into(&mut self.0.shown);
@@ -111,6 +117,10 @@ impl Failure {
             }
         } else if inner.message.is_empty() || matches!(at.node.value, Value::Null) {
             span = at.node.place().clone();
+        }
+        if at.secret {
+            // Nothing in the line tells that it is a secret; the type does.
+            span = span.without_text();
         }
         inner.place = Some(Place {
             address: at.address(),

@@ -1,5 +1,6 @@
 //! Tests of the configuration crate from outside, by the rows (CFG-nn) of the reference's behaviour.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// Tables of cases are long on purpose.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::too_many_lines)]
 
 mod decode;
 mod expand;
