@@ -1,3 +1,3 @@
 //! Processors: one folder each, one name in the table below.
 
-weir_core::components!(ProcessorEntry:);
+weir_core::components!(ProcessorEntry: batch, memory_limiter);

@@ -9,6 +9,7 @@ pub mod component;
 pub mod context;
 pub mod extension;
 pub mod fold;
+pub mod memory;
 pub mod registry;
 pub mod reject;
 pub mod tasks;

@@ -7,7 +7,6 @@ pub mod chain;
 pub mod collector;
 pub mod fanout;
 mod graph;
-pub mod memory;
 pub mod plan;
 pub mod service;
 
