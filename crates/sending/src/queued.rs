@@ -1,0 +1,256 @@
+//! With a queue: callers put batches in, consumers deliver them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use weir_core::{Batch, BoxFut, BuildCtx, Consumer, Deadline, Fatal, Reject, Stage, Tasks};
+
+use crate::admission::{Load, NoRoom, Room};
+use crate::batching::Batching;
+use crate::delivery::Delivery;
+use crate::queue::{Parcel, Part, Queue, Ticket, stopping};
+use crate::settings::{QueueSettings, SendingSettings, Sizer};
+
+/// Whatever `queue_size` says, a queue holds at most half of what may be in memory, within these
+/// bounds: a queue counted in requests or items has no other limit in bytes.
+const FEWEST_BYTES: usize = 32 << 20;
+const MOST_BYTES: usize = 1 << 30;
+
+/// The stage: a shared queue, consumers as tasks.
+pub(crate) struct Queued {
+    shared: Arc<Shared>,
+    settings: QueueSettings,
+    tasks: Tasks,
+    name: String,
+    started: AtomicBool,
+    drained: AtomicBool,
+}
+
+struct Shared {
+    delivery: Arc<Delivery>,
+    queue: Queue,
+    room: Arc<Room>,
+    sizer: Sizer,
+    hint: &'static str,
+    /// The queue takes nothing more.
+    closed: CancellationToken,
+    /// The time to stop is over.
+    abort: CancellationToken,
+    /// Consumers that have not ended.
+    consumers: TaskTracker,
+    /// Items of deliveries that were cut off at the end.
+    cut_off: AtomicUsize,
+}
+
+impl Queued {
+    pub(crate) fn new(
+        delivery: Arc<Delivery>,
+        queue: &QueueSettings,
+        settings: &SendingSettings,
+        cx: &BuildCtx,
+    ) -> Self {
+        let bytes = (cx.ledger.limit() / 2).clamp(FEWEST_BYTES, MOST_BYTES) as u64;
+        let room = Room::new(Load {
+            units: queue.queue_size,
+            bytes: match queue.sizer {
+                Sizer::Bytes => queue.queue_size,
+                _ => bytes,
+            },
+        });
+        delivery.meters.observe_queue(&room);
+        let hint = if settings.retry.enabled {
+            ""
+        } else {
+            " Try enabling retry_on_failure to survive temporary failures."
+        };
+        Self {
+            shared: Arc::new(Shared {
+                delivery,
+                queue: Queue::new(Batching::new(queue)),
+                room,
+                sizer: queue.sizer,
+                hint,
+                closed: CancellationToken::new(),
+                abort: CancellationToken::new(),
+                consumers: TaskTracker::new(),
+                cut_off: AtomicUsize::new(0),
+            }),
+            settings: queue.clone(),
+            tasks: cx.tasks.clone(),
+            name: cx.id.to_string(),
+            started: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
+        }
+    }
+
+    async fn enqueue(&self, mut batch: Batch) -> Result<(), Reject> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let shared = &self.shared;
+        let items = batch.len();
+        let load = Load {
+            units: shared.sizer.measure(&batch),
+            bytes: batch.size_bytes() as u64,
+        };
+        let taken = match shared.room.try_take(load) {
+            Err(NoRoom::Full) if self.settings.block_on_overflow => {
+                shared.room.take(load, &shared.closed).await
+            }
+            result => result,
+        };
+        let taken = taken.map_err(|why| shared.refuse(items, load, why))?;
+        let (caller, result) = if self.settings.wait_for_result {
+            let (caller, result) = oneshot::channel();
+            (Some(caller), Some(result))
+        } else {
+            (None, None)
+        };
+        let ticket = Ticket::new(taken, batch.charge.take(), caller);
+        let parts = vec![Part::new(ticket)];
+        if let Err(parcel) = shared.queue.push(Parcel { batch, parts }) {
+            Parcel::settle(parcel.parts, &Err(stopping()));
+            return Err(shared.refuse(items, load, NoRoom::Closed));
+        }
+        match result {
+            None => Ok(()),
+            Some(result) => result.await.unwrap_or_else(|_| Err(stopping())),
+        }
+    }
+}
+
+impl Shared {
+    fn refuse(&self, items: usize, load: Load, why: NoRoom) -> Reject {
+        let limit = self.room.limit();
+        let (reject, hint) = match why {
+            NoRoom::Full => (
+                Reject::retry("queue_full", "sending queue is full"),
+                " Try raising sending_queue::queue_size, or enabling \
+                 sending_queue::block_on_overflow.",
+            ),
+            NoRoom::TooLarge => (
+                Reject::permanent(
+                    "too_large",
+                    format!(
+                        "element size too large: {} bytes ({} units of sending_queue::sizer) do \
+                         not fit a queue of {} bytes ({} units)",
+                        load.bytes, load.units, limit.bytes, limit.units
+                    ),
+                ),
+                " Try raising sending_queue::queue_size, or sending smaller requests.",
+            ),
+            NoRoom::Closed => (stopping(), ""),
+        };
+        self.delivery
+            .meters
+            .refused(items, &reject.why().message, hint);
+        reject
+    }
+
+    async fn run_consumer(&self) {
+        while let Some(parcel) = self.queue.next().await {
+            let items = parcel.batch.len();
+            tokio::select! {
+                biased;
+                () = self.send(parcel) => {}
+                () = self.abort.cancelled() => {
+                    self.cut_off.fetch_add(items, Ordering::AcqRel);
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn send(&self, parcel: Parcel) {
+        let result = match self.delivery.deliver(parcel.batch).await {
+            Ok(()) => Ok(()),
+            Err(failure) => {
+                let (meters, why) = (&self.delivery.meters, failure.reject.why());
+                meters.gave_up(failure.items, &why.message, self.hint);
+                meters.dropped(failure.items, why.reason);
+                Err(failure.reject)
+            }
+        };
+        Parcel::settle(parcel.parts, &result);
+    }
+
+    /// Makes waiting batches ready when their time has come, until the queue is closed.
+    async fn run_timer(&self) {
+        loop {
+            let changed = self.queue.timer.notified();
+            let (due, closed) = self.queue.flush_due();
+            match due {
+                _ if closed => return,
+                None => changed.await,
+                Some(due) => tokio::select! {
+                    () = changed => {}
+                    () = tokio::time::sleep_until(due.instant()) => {}
+                },
+            }
+        }
+    }
+}
+
+impl Consumer for Queued {
+    fn consume(&self, batch: Batch) -> BoxFut<'_, Result<(), Reject>> {
+        Box::pin(self.enqueue(batch))
+    }
+}
+
+impl Stage for Queued {
+    fn start(&self) -> BoxFut<'_, Result<(), Fatal>> {
+        Box::pin(async move {
+            self.shared.delivery.exporter().start().await?;
+            if self.started.swap(true, Ordering::AcqRel) {
+                return Ok(());
+            }
+            for _ in 0..self.settings.num_consumers {
+                let (shared, token) = (self.shared.clone(), self.shared.consumers.token());
+                self.tasks.spawn(&self.name, async move {
+                    shared.run_consumer().await;
+                    drop(token);
+                });
+            }
+            if self.settings.batch.is_some() {
+                let shared = self.shared.clone();
+                self.tasks
+                    .spawn(&self.name, async move { shared.run_timer().await });
+            }
+            Ok(())
+        })
+    }
+
+    fn drain(&self, by: Deadline) -> BoxFut<'_, ()> {
+        Box::pin(async move {
+            if self.drained.swap(true, Ordering::AcqRel) {
+                return;
+            }
+            let shared = &self.shared;
+            shared.closed.cancel();
+            shared.queue.close();
+            shared.delivery.begin_drain();
+            shared.consumers.close();
+            if tokio::time::timeout_at(by.instant(), shared.consumers.wait())
+                .await
+                .is_err()
+            {
+                shared.abort.cancel();
+                shared.consumers.wait().await;
+            }
+            let rest = shared.queue.take_rest();
+            let waiting: usize = rest.iter().map(|parcel| parcel.batch.len()).sum();
+            let meters = &shared.delivery.meters;
+            meters.failed(waiting);
+            let left = waiting + shared.cut_off.load(Ordering::Acquire);
+            if left > 0 {
+                meters.dropped(left, "shutdown");
+                meters.left_behind(left);
+            }
+            drop(rest);
+            shared.delivery.stop(by).await;
+        })
+    }
+}
