@@ -1,3 +1,3 @@
 //! Processors: one folder each, one name in the table below.
 
-weir_core::components!(ProcessorEntry: batch, memory_limiter);
+weir_core::components!(ProcessorEntry: anomaly, batch, memory_limiter);

@@ -1,0 +1,119 @@
+//! What is kept per series: its input, and a detector state per observation.
+
+use std::sync::Arc;
+
+use weir_detect::State;
+use weir_model::{
+    Interner, MetricKind, MetricMeta, Series, Value,
+};
+
+use super::input::{Input, Role};
+
+/// Part of every companion's name; series that carry it are not judged again.
+pub(super) const MARK: &str = ".anomaly.";
+
+/// A series under watch.
+#[derive(Debug)]
+pub(super) struct Tracked {
+    pub(super) input: Input,
+    pub(super) streams: Vec<Stream>,
+}
+
+/// One observation of a series over time.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) role: Role,
+    pub(super) state: State,
+    /// Time of the sample that began the alarm, Unix ns.
+    pub(super) alarm_since_ns: i64,
+    companions: Option<Box<Companions>>,
+}
+
+/// The series that carry the findings about one observation.
+#[derive(Debug)]
+pub(super) struct Companions {
+    pub(super) score: Arc<Series>,
+    pub(super) state: Arc<Series>,
+    /// Lower and upper edge of the band.
+    pub(super) bands: Option<(Arc<Series>, Arc<Series>)>,
+}
+
+impl Tracked {
+    pub(super) fn new(kind: MetricKind) -> Self {
+        Self { input: Input::new(kind), streams: Vec::new() }
+    }
+
+    /// Bytes of the detector states.
+    pub(super) fn size(&self) -> usize {
+        let streams = self.streams.iter();
+        size_of::<Self>() + streams.map(|s| size_of::<Stream>() + s.state.size()).sum::<usize>()
+    }
+}
+
+/// The stream of a role, made when it is first seen.
+pub(super) fn stream(streams: &mut Vec<Stream>, role: Role) -> Option<&mut Stream> {
+    let at = streams.iter().position(|s| s.role == role).unwrap_or(streams.len());
+    if at == streams.len() {
+        if at >= super::MAX_STREAMS {
+            return None;
+        }
+        streams.reserve_exact(1);
+        streams.push(Stream { role, state: State::new(), alarm_since_ns: 0, companions: None });
+    }
+    streams.get_mut(at)
+}
+
+impl Stream {
+    /// The companions, made when they are first needed.
+    pub(super) fn companions(
+        &mut self,
+        of: &Series,
+        bands: bool,
+        interner: &Interner,
+    ) -> &Companions {
+        let role = self.role;
+        self.companions.get_or_insert_with(|| Box::new(Companions::new(of, role, bands, interner)))
+    }
+
+    /// The companions, if there were any yet.
+    pub(super) fn known_companions(&self) -> Option<&Companions> {
+        self.companions.as_deref()
+    }
+}
+
+impl Companions {
+    fn new(of: &Series, role: Role, bands: bool, interner: &Interner) -> Self {
+        let metric = of.metric();
+        let labels = match role {
+            Role::Quantile(quantile) => {
+                let mut labels = of.labels().to_builder();
+                labels.set_value("quantile", &Value::Str(quantile.to_string()));
+                labels.build()
+            }
+            _ => of.labels().clone(),
+        };
+        let unit = match role {
+            Role::Value | Role::Mean | Role::Quantile(_) => metric.unit.to_string(),
+            Role::Rate => format!("{}/s", metric.unit),
+            Role::Count => "{count}/s".to_owned(),
+        };
+        let gauge = |suffix: &str, unit: &str, description: &str| {
+            let name = format!("{}{}{MARK}{suffix}", metric.name, role.infix());
+            let mut meta = MetricMeta::new(&name, MetricKind::Gauge);
+            meta.unit = unit.into();
+            meta.description = description.into();
+            let meta = interner.metric(meta);
+            interner.series(of.resource(), of.scope(), &meta, labels.clone())
+        };
+        Self {
+            score: gauge("score", "1", "Distance from the forecast; 0.5 and more is far"),
+            state: gauge("state", "1", "In an alarm: 1 above, -1 below, 2 flat; else 0"),
+            bands: bands.then(|| {
+                (
+                    gauge("lower", &unit, "Lower edge of the normal range"),
+                    gauge("upper", &unit, "Upper edge of the normal range"),
+                )
+            }),
+        }
+    }
+}
