@@ -7,3 +7,6 @@ pub mod cache;
 pub mod exposition;
 pub mod float;
 pub mod labels;
+pub mod naming;
+pub mod relabel;
+pub mod write;
