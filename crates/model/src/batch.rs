@@ -151,6 +151,15 @@ impl Batch {
         }
     }
 
+    /// The data as an OTLP/JSON request of its signal.
+    pub fn to_json(&self) -> Vec<u8> {
+        match &self.data {
+            Data::Metrics(m) => m.to_json(),
+            Data::Traces(t) => t.to_json(),
+            Data::Logs(l) => l.to_json(),
+        }
+    }
+
     /// The untouched request bytes, when every chunk still has them.
     pub fn wire_chunks(&self) -> Option<Vec<bytes::Bytes>> {
         match &self.data {

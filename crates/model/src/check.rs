@@ -88,7 +88,7 @@ fn check_field(
             key.expect(LEN)?;
             reader.text().map(drop)
         }
-        Kind::Hex | Kind::Bytes => {
+        Kind::Hex(_) | Kind::Bytes => {
             key.expect(LEN)?;
             reader.bytes().map(drop)
         }

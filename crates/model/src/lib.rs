@@ -15,6 +15,8 @@ pub mod error;
 mod fill;
 mod flat;
 pub mod intern;
+mod json_read;
+mod json_write;
 mod log_refs;
 pub mod logs;
 mod logs_otlp;
@@ -23,6 +25,10 @@ mod metrics_decode;
 mod metrics_encode;
 mod metrics_points;
 mod metrics_validate;
+#[cfg(feature = "oracle")]
+pub mod oracle;
+#[cfg(test)]
+mod oracle_tests;
 pub mod point;
 mod schema;
 pub mod series;

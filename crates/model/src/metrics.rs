@@ -108,6 +108,20 @@ impl Metrics {
         }
     }
 
+    /// Reads an OTLP/JSON request. Errors name the place.
+    pub fn from_json(json: &[u8], interner: &Arc<Interner>) -> Result<Self, DecodeError> {
+        let bytes = crate::json_read::to_wire(json, &crate::schema::METRICS)?;
+        Self::from_otlp(bytes.into(), interner)
+    }
+
+    /// The batch as an OTLP/JSON request.
+    pub fn to_json(&self) -> Vec<u8> {
+        let (mut bytes, mut json) = (Vec::new(), Vec::new());
+        self.encode_otlp(&mut bytes);
+        crate::json_write::from_wire(&bytes, &crate::schema::METRICS, &mut json);
+        json
+    }
+
     /// Number of data points.
     pub fn len(&self) -> usize {
         self.items

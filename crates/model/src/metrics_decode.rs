@@ -1,5 +1,6 @@
 //! OTLP metrics bytes to points of interned series.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::attributes::{Attributes, AttributesBuilder};
@@ -80,8 +81,8 @@ struct MetricHead<'a> {
     description: &'a str,
     unit: &'a str,
     metadata: Vec<&'a [u8]>,
-    /// Field number and body of the data oneof; the last one wins.
-    data: Option<(u32, &'a [u8])>,
+    /// Field number and body of the data oneof; of several types the last one wins.
+    data: Option<(u32, Cow<'a, [u8]>)>,
 }
 
 impl Context<'_, '_> {
@@ -112,19 +113,28 @@ impl Context<'_, '_> {
                 (1, LEN) => head.name = reader.str()?,
                 (2, LEN) => head.description = reader.str()?,
                 (3, LEN) => head.unit = reader.str()?,
-                (5 | 7 | 9 | 10 | 11, LEN) => head.data = Some((key.field, reader.bytes()?)),
+                (5 | 7 | 9 | 10 | 11, LEN) => {
+                    let body = reader.bytes()?;
+                    head.data = Some(match head.data.take() {
+                        // A repeated message merges, and so do its bytes.
+                        Some((field, before)) if field == key.field => {
+                            (field, [&before, body].concat().into())
+                        }
+                        _ => (key.field, body.into()),
+                    });
+                }
                 (12, LEN) => head.metadata.push(reader.bytes()?),
                 _ => reader.skip(key)?,
             }
         }
-        let Some((field, data)) = head.data else {
+        let Some((field, data)) = head.data.take() else {
             return Ok(());
         };
-        let Some(kind) = kind(field, data)? else {
+        let Some(kind) = kind(field, &data)? else {
             return Ok(());
         };
         let (metric, metric_id) = self.meta(&head, kind)?;
-        let mut reader = Reader::new(data);
+        let mut reader = Reader::new(&data);
         while let Some(key) = reader.key()? {
             if key.field != 1 || key.wire != LEN {
                 reader.skip(key)?;
@@ -259,7 +269,7 @@ fn kind(field: u32, data: &[u8]) -> Result<Option<MetricKind>, DecodeError> {
         let mut reader = Reader::new(data);
         while let Some(key) = reader.key()? {
             match (key.field, key.wire) {
-                (2, VARINT) => temporality = Temporality::from_otlp(reader.varint()?),
+                (2, VARINT) => temporality = Temporality::from_otlp(reader.varint()? as i32),
                 (3, VARINT) if field == 7 => monotonic = reader.varint()? != 0,
                 _ => reader.skip(key)?,
             }

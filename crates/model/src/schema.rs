@@ -55,8 +55,8 @@ pub(crate) enum Kind {
     Double,
     /// `string`
     Str,
-    /// `bytes` that JSON writes in hex (trace and span ids).
-    Hex,
+    /// An id of so many bytes (or none), which JSON writes in hex.
+    Hex(usize),
     /// `bytes` that JSON writes in base64.
     Bytes,
     /// A message.
@@ -77,7 +77,7 @@ pub(crate) enum Rule {
 }
 
 use Kind::{
-    Bool, Bytes, Double, Enum, Fixed32, Fixed64, Hex, Index, Int64, Sfixed64, Sint32, Str, Uint32,
+    Bool, Bytes, Double, Enum, Fixed32, Fixed64, Index, Int64, Sfixed64, Sint32, Str, Uint32,
     Uint64,
 };
 use Rule::{Many, One, OneOf, Optional};
@@ -101,6 +101,27 @@ impl Message {
     }
 }
 
+impl Field {
+    /// Whether JSON may call the field so: lowerCamelCase, or the name of the .proto file.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        name == self.name || self.json_name().eq(name.bytes())
+    }
+
+    /// The name in JSON: lowerCamelCase.
+    pub(crate) fn json_name(&self) -> impl Iterator<Item = u8> {
+        let mut upper = false;
+        self.name.bytes().filter_map(move |b| {
+            if b == b'_' {
+                upper = true;
+                return None;
+            }
+            let b = if upper { b.to_ascii_uppercase() } else { b };
+            upper = false;
+            Some(b)
+        })
+    }
+}
+
 const fn field(number: u32, name: &'static str, kind: Kind, rule: Rule) -> Field {
     Field {
         number,
@@ -109,6 +130,9 @@ const fn field(number: u32, name: &'static str, kind: Kind, rule: Rule) -> Field
         rule,
     }
 }
+
+const TRACE_ID: Kind = Kind::Hex(16);
+const SPAN_ID: Kind = Kind::Hex(8);
 
 const fn of(message: &'static Message) -> Kind {
     Kind::Message(message)
@@ -170,10 +194,10 @@ static SCOPE_SPANS: Message = Message::new(&[
     field(3, "schema_url", Str, One),
 ]);
 static SPAN: Message = Message::new(&[
-    field(1, "trace_id", Hex, One),
-    field(2, "span_id", Hex, One),
+    field(1, "trace_id", TRACE_ID, One),
+    field(2, "span_id", SPAN_ID, One),
     field(3, "trace_state", Str, One),
-    field(4, "parent_span_id", Hex, One),
+    field(4, "parent_span_id", SPAN_ID, One),
     field(16, "flags", Fixed32, One),
     field(5, "name", Str, One),
     field(6, "kind", Enum(&SPAN_KINDS), One),
@@ -194,8 +218,8 @@ static EVENT: Message = Message::new(&[
     field(4, "dropped_attributes_count", Uint32, One),
 ]);
 static LINK: Message = Message::new(&[
-    field(1, "trace_id", Hex, One),
-    field(2, "span_id", Hex, One),
+    field(1, "trace_id", TRACE_ID, One),
+    field(2, "span_id", SPAN_ID, One),
     field(3, "trace_state", Str, One),
     field(4, "attributes", of(&KEY_VALUE), Many),
     field(5, "dropped_attributes_count", Uint32, One),
@@ -228,8 +252,8 @@ static LOG_RECORD: Message = Message::new(&[
     field(6, "attributes", of(&KEY_VALUE), Many),
     field(7, "dropped_attributes_count", Uint32, One),
     field(8, "flags", Fixed32, One),
-    field(9, "trace_id", Hex, One),
-    field(10, "span_id", Hex, One),
+    field(9, "trace_id", TRACE_ID, One),
+    field(10, "span_id", SPAN_ID, One),
     field(12, "event_name", Str, One),
 ]);
 
@@ -332,8 +356,8 @@ static EXEMPLAR: Message = Message::new(&[
     field(2, "time_unix_nano", Fixed64, One),
     field(3, "as_double", Double, OneOf),
     field(6, "as_int", Sfixed64, OneOf),
-    field(4, "span_id", Hex, One),
-    field(5, "trace_id", Hex, One),
+    field(4, "span_id", SPAN_ID, One),
+    field(5, "trace_id", TRACE_ID, One),
 ]);
 
 static RESOURCE: Message = Message::new(&[

@@ -45,7 +45,7 @@ pub enum Temporality {
 
 impl Temporality {
     /// From the OTLP enum; unknown values count as unspecified.
-    pub fn from_otlp(value: u64) -> Self {
+    pub fn from_otlp(value: i32) -> Self {
         match value {
             1 => Self::Delta,
             2 => Self::Cumulative,

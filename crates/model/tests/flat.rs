@@ -95,7 +95,9 @@ fn spans_read_as_they_were_built() {
     let (a, b) = (spans.next().unwrap(), spans.next().unwrap());
     assert!(Arc::ptr_eq(a.resource(), b.resource()));
     let mut copy = TracesBuilder::default();
-    traces.spans().for_each(|s| drop(copy.push_copy(s)));
+    for span in traces.spans() {
+        copy.push_copy(span);
+    }
     assert_eq!(bytes(&copy.finish()), request());
 }
 
