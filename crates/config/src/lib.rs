@@ -25,7 +25,7 @@ mod types;
 mod validate;
 mod yaml;
 
-pub use decode::{DecodeOptions, Decoded, decode, decode_and_validate, decode_with};
+pub use decode::{DecodeOptions, Decoded, decode, decode_and_validate, decode_with, present};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use environment::{Environment, Fetch, NoFetch, ProcessEnvironment};
 pub use id::{ComponentId, IdError};

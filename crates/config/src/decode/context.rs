@@ -2,15 +2,46 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::DecodeOptions;
 use super::failure::Failure;
 use crate::diagnostic::Diagnostic;
 use crate::node::Node;
+use crate::source::Span;
 
 /// Names a node for the length of a run; the tree does not move meanwhile.
 pub(super) fn address(node: &Node) -> usize {
     std::ptr::from_ref(node).addr()
+}
+
+/// What a run came upon.
+pub(super) struct Found {
+    pub(super) diagnostics: Vec<Diagnostic>,
+    secrets: Vec<Span>,
+}
+
+impl Found {
+    /// The findings, without the text of lines that hold a secret.
+    pub(super) fn into_diagnostics(self) -> Vec<Diagnostic> {
+        let Self {
+            mut diagnostics,
+            secrets,
+        } = self;
+        for span in diagnostics.iter_mut().filter_map(|d| d.span.as_mut()) {
+            let holds = |secret: &Span| {
+                let breaks = secret.text().trim_end().matches('\n').count();
+                let lines = u32::try_from(breaks).unwrap_or(u32::MAX);
+                let last = secret.line.saturating_add(lines);
+                Arc::ptr_eq(&secret.source, &span.source)
+                    && (secret.line..=last).contains(&span.line)
+            };
+            if secrets.iter().any(holds) {
+                *span = span.without_text();
+            }
+        }
+        diagnostics
+    }
 }
 
 pub(super) struct Context {
@@ -18,6 +49,8 @@ pub(super) struct Context {
     found: RefCell<Vec<Diagnostic>>,
     reported: RefCell<HashSet<usize>>,
     left_out: RefCell<HashSet<usize>>,
+    /// Places of values that a type keeps secret.
+    secrets: RefCell<Vec<Span>>,
 }
 
 impl Context {
@@ -27,6 +60,7 @@ impl Context {
             found: RefCell::default(),
             reported: RefCell::default(),
             left_out: RefCell::default(),
+            secrets: RefCell::default(),
         }
     }
 
@@ -48,6 +82,11 @@ impl Context {
         self.report(failure.address(), || failure.diagnostic())
     }
 
+    /// Remembers where a secret stands, so that no finding shows its line.
+    pub(super) fn add_secret(&self, span: &Span) {
+        self.secrets.borrow_mut().push(span.clone());
+    }
+
     /// Marks a node to be left out; `false` if it was marked before.
     pub(super) fn leave_out(&self, address: usize) -> bool {
         self.left_out.borrow_mut().insert(address)
@@ -63,9 +102,12 @@ impl Context {
     }
 
     /// Everything found, in the order of the source.
-    pub(super) fn into_found(self) -> Vec<Diagnostic> {
+    pub(super) fn into_found(self) -> Found {
         let mut found = self.found.into_inner();
         found.sort_by_key(|d| d.span.as_ref().map_or(u32::MAX, |span| span.start));
-        found
+        Found {
+            diagnostics: found,
+            secrets: self.secrets.into_inner(),
+        }
     }
 }

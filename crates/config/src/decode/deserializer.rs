@@ -323,6 +323,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
                 visitor.visit_unit()
             }
             names::SECRET => {
+                self.context.add_secret(&self.node.span);
                 let inner = Self {
                     secret: true,
                     ..self

@@ -16,7 +16,7 @@ use crate::diagnostic::Diagnostic;
 use crate::node::Node;
 use crate::validate::{Errors, Validate};
 
-use context::Context;
+use context::{Context, Found};
 use deserializer::{NodeDeserializer, Slot, Trail};
 
 /// At most so many errors are looked for in one part of the configuration.
@@ -71,12 +71,13 @@ pub fn decode_and_validate<T: DeserializeOwned + Validate>(
     if let Some(value) = &value {
         let mut errors = Errors::default();
         value.validate(&mut errors);
-        found.extend(errors.resolve(node, path));
+        found.diagnostics.extend(errors.resolve(node, path));
     }
     finish(value, found)
 }
 
-fn finish<T>(value: Option<T>, found: Vec<Diagnostic>) -> Result<Decoded<T>, Vec<Diagnostic>> {
+fn finish<T>(value: Option<T>, found: Found) -> Result<Decoded<T>, Vec<Diagnostic>> {
+    let found = found.into_diagnostics();
     match value {
         Some(value) if !found.iter().any(Diagnostic::is_error) => Ok(Decoded {
             value,
@@ -86,12 +87,30 @@ fn finish<T>(value: Option<T>, found: Vec<Diagnostic>) -> Result<Decoded<T>, Vec
     }
 }
 
+/// For `#[serde(deserialize_with = "weir_config::present")]`: a key with nothing under it is there with
+/// all defaults (`grpc:` under `protocols:`), where a plain `Option` would take it for absent.
+///
+/// ```
+/// #[derive(serde::Deserialize, Default)]
+/// #[serde(default)]
+/// struct Protocols {
+///     #[serde(deserialize_with = "weir_config::present")]
+///     grpc: Option<Grpc>,
+/// }
+/// # #[derive(serde::Deserialize, Default)]
+/// # #[serde(default)]
+/// # struct Grpc {}
+/// ```
+pub fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: serde::Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
 /// The value, unless a part of it had the wrong type, and everything found.
-fn run<T: DeserializeOwned>(
-    node: &Node,
-    path: &str,
-    options: DecodeOptions,
-) -> (Option<T>, Vec<Diagnostic>) {
+fn run<T: DeserializeOwned>(node: &Node, path: &str, options: DecodeOptions) -> (Option<T>, Found) {
     let context = Context::new(options);
     let trail = Trail::Root(path);
     let mut errors = 0;

@@ -711,3 +711,62 @@ proptest::proptest! {
         }
     }
 }
+
+/// A secret under any key: no finding of its component shows its line, whatever the finding is about.
+#[test]
+fn lines_with_secrets_are_not_shown() {
+    #[derive(Debug, Deserialize, Default)]
+    #[serde(default)]
+    struct Login {
+        key: Secret<String>,
+        size: u8,
+    }
+    impl Validate for Login {
+        fn validate(&self, errors: &mut Errors) {
+            errors.push("key", "is too short", "");
+        }
+    }
+    for text in [
+        "{key: hunter2, size: x}",
+        "{key: hunter2, siz: 1}",
+        "key: hunter2",
+        "key: |\n  hunter2\nsiz: 1",
+    ] {
+        let shown = shown(&decode_and_validate::<Login>(&tree(text), "e").unwrap_err());
+        assert!(
+            !shown.contains("hunter2") && shown.contains("--> test.yaml:"),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn an_empty_key_can_mean_presence() {
+    #[derive(Debug, Deserialize, Default, PartialEq)]
+    #[serde(default)]
+    struct Protocols {
+        #[serde(deserialize_with = "weir_config::present")]
+        grpc: Option<Inner>,
+        http: Option<Inner>,
+    }
+    let read = |text: &str| decode::<Protocols>(&tree(text), "e").unwrap();
+    assert_eq!(
+        read("{grpc: , http: }"),
+        Protocols {
+            grpc: Some(Inner::default()),
+            http: None
+        }
+    );
+    assert_eq!(read("{}"), Protocols::default());
+    let part = Inner {
+        queue_size: 1,
+        enabled: true,
+    };
+    assert_eq!(
+        read("grpc: {queue_size: 1}"),
+        Protocols {
+            grpc: Some(part),
+            http: None
+        }
+    );
+}

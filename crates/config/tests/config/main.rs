@@ -1,6 +1,11 @@
 //! Tests of the configuration crate from outside, by the rows (CFG-nn) of the reference's behaviour.
 // Tables of cases are long on purpose.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::too_many_lines)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::too_many_lines
+)]
 
 mod decode;
 mod expand;
