@@ -5,4 +5,10 @@
 //! rustls, hyper and reqwest, and the only one that opens sockets for telemetry.
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod compress;
+mod error;
+pub mod tls;
+
+pub use error::NetError;
+pub use tls::install_default_provider;
