@@ -1,3 +1,3 @@
 //! Extensions: one folder each, one name in the table below.
 
-weir_core::components!(ExtensionEntry:);
+weir_core::components!(ExtensionEntry: health_check);
