@@ -1,6 +1,7 @@
 //! Feature gates of the reference: known names are accepted, so that its command lines keep working.
 
 use weir_config::nearest;
+use weir_core::Gates;
 
 /// How far a gate has come; alpha gates start off, beta gates on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,7 +11,7 @@ enum Stage {
 }
 
 /// The reference's gates (section 8.2 of its configuration page).
-const GATES: [(&str, Stage); 15] = [
+const GATES: [(&str, Stage); 16] = [
     ("adot.exporter.datadogexporter.deprecation", Stage::Alpha),
     ("adot.exporter.logzioexporter.deprecation", Stage::Alpha),
     ("adot.exporter.signalfxexporter.deprecation", Stage::Alpha),
@@ -22,6 +23,7 @@ const GATES: [(&str, Stage); 15] = [
         "exporter.prometheusremotewritexporter.EnableMultipleWorkers",
         Stage::Alpha,
     ),
+    ("exporter.xray.allowDot", Stage::Beta),
     ("extension.healthcheck.useComponentStatus", Stage::Alpha),
     ("metricsgeneration.MatchAttributes", Stage::Alpha),
     ("processor.filter.defaultErrorModeIgnore", Stage::Beta),
@@ -82,6 +84,15 @@ impl FeatureGates {
             .any(|((known, _), enabled)| *known == name && enabled)
     }
 
+    /// What the command line switched, for the components.
+    pub fn switches(&self) -> Gates {
+        let gates = GATES.iter().zip(self.enabled).zip(self.switched);
+        gates
+            .filter(|(_, switched)| *switched)
+            .map(|(((name, _), enabled), _)| (*name, enabled))
+            .collect()
+    }
+
     /// The gates that the command line named, for a warning about those that change nothing here.
     pub fn switched(&self) -> impl Iterator<Item = &'static str> {
         GATES
@@ -131,6 +142,8 @@ mod tests {
         assert!(gates.is_enabled("service.profilesSupport"));
         assert!(!gates.is_enabled("awsemf.nodimrollupdefault"));
         assert_eq!(gates.switched().count(), 3);
+        assert!(gates.switches().is_on("service.profilesSupport", false));
+        assert!(gates.switches().is_on("exporter.xray.allowDot", true));
     }
 
     #[test]

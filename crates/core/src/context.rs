@@ -8,6 +8,7 @@ use weir_model::{Interner, Ledger, Signal};
 
 use crate::clock::{Clock, SystemClock};
 use crate::extension::Extensions;
+use crate::gates::Gates;
 use crate::registry::ComponentKind;
 use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
@@ -61,6 +62,8 @@ pub struct BuildCtx {
     pub data_dir: Option<PathBuf>,
     /// Name and version of the program.
     pub build_info: BuildInfo,
+    /// Feature gates of the command line.
+    pub gates: Gates,
 }
 
 impl BuildCtx {
@@ -82,6 +85,7 @@ impl BuildCtx {
                 name: "weir",
                 version: env!("CARGO_PKG_VERSION"),
             },
+            gates: Gates::default(),
         }
     }
 }

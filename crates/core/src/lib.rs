@@ -9,6 +9,7 @@ pub mod component;
 pub mod context;
 pub mod extension;
 pub mod fold;
+pub mod gates;
 pub mod memory;
 pub mod registry;
 pub mod reject;
@@ -23,6 +24,7 @@ pub use component::{
 pub use context::{BuildCtx, BuildInfo, Housekeeping};
 pub use extension::{Extension, Extensions};
 pub use fold::Fold;
+pub use gates::Gates;
 pub use registry::{
     Checked, ComponentKind, ExporterEntry, ExporterKind, ExtensionEntry, ExtensionKind,
     ProcessorEntry, ProcessorKind, ReceiverEntry, ReceiverKind, Reference, Registry, Signals,

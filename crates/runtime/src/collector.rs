@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 use weir_core::{
-    BuildError, BuildInfo, Clock, Deadline, Fatal, Housekeeping, Interner, Registry, Stop, Tasks,
-    Telemetry,
+    BuildError, BuildInfo, Clock, Deadline, Fatal, Gates, Housekeeping, Interner, Registry, Stop,
+    Tasks, Telemetry,
 };
 use weir_model::Ledger;
 
@@ -39,6 +39,8 @@ pub struct Environment {
     pub data_dir: Option<PathBuf>,
     /// Name and version.
     pub build_info: BuildInfo,
+    /// Feature gates of the command line.
+    pub gates: Gates,
 }
 
 /// A built graph; nothing is open before [`Collector::start`].

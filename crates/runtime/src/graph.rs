@@ -85,6 +85,7 @@ impl Builder<'_> {
             housekeeping: environment.housekeeping.clone(),
             data_dir: environment.data_dir.clone(),
             build_info: environment.build_info,
+            gates: environment.gates.clone(),
         }
     }
 
