@@ -9,6 +9,7 @@
 mod error;
 mod number;
 mod open_metrics;
+pub mod protobuf;
 mod protocol;
 mod scanner;
 mod series;

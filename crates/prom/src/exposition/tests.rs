@@ -6,6 +6,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::cache::{Lookup, ScrapeCache};
 use crate::labels::LabelSet;
 
 /// Expects this text.
@@ -437,6 +438,96 @@ proptest! {
             prop_assert_eq!(ours.value, value.to_bits());
             if let Some(time) = ours.timestamp_ms {
                 prop_assert_eq!(time, theirs.timestamp.timestamp_millis());
+            }
+        }
+    }
+}
+
+/// Reads a body with the series cache: the short way for lines that it knows.
+fn read_cached(
+    format: TextFormat,
+    cache: &mut ScrapeCache<Vec<(String, String)>>,
+    body: &[u8],
+) -> Result<Vec<Decoded>, ParseError> {
+    let mut scanner = Scanner::new(format);
+    let mut set = LabelSet::new();
+    let mut found = Vec::new();
+    let mut block = Block::new(body, true);
+    cache.begin();
+    loop {
+        match scanner.step(&mut block, cache)? {
+            Step::Sample(sample) => {
+                let place = match (
+                    sample.known,
+                    cache.look_up_unless(sample.known, sample.series),
+                ) {
+                    (true, _) => cache.advance().unwrap(),
+                    (_, Lookup::Known(place) | Lookup::Repeated(place)) => place,
+                    (_, Lookup::New) => {
+                        // Labels that are refused fail a scrape; here they stay empty.
+                        let _valid = scanner.labels_into(sample.series, &mut set);
+                        let labels = set.iter().map(|(n, v)| (n.into(), v.into())).collect();
+                        cache.insert(sample.series, labels).unwrap()
+                    }
+                };
+                found.push(Decoded {
+                    labels: cache.value(place).unwrap().clone(),
+                    value: sample.value.to_bits(),
+                    timestamp_ms: sample.timestamp_ms,
+                    exemplar: None,
+                });
+            }
+            Step::Metadata(metadata) => match metadata.entry {
+                None => drop(cache.advance()),
+                Some(_) => {
+                    if cache.look_up(metadata.line) == Lookup::New {
+                        cache.insert(metadata.line, Vec::new()).unwrap();
+                    }
+                }
+            },
+            Step::End => {
+                cache.finish(drop);
+                return Ok(found);
+            }
+            Step::NeedMore => panic!("one block"),
+        }
+    }
+}
+
+impl<T> ScrapeCache<T> {
+    /// A look-up that is not made for a known line.
+    fn look_up_unless(&mut self, known: bool, line: &[u8]) -> Lookup {
+        if known {
+            Lookup::New
+        } else {
+            self.look_up(line)
+        }
+    }
+}
+
+proptest! {
+    /// A page read with what earlier pages left in the cache gives what it gives without.
+    #[test]
+    fn known_lines_read_the_same(pages in prop::collection::vec(prop::collection::vec(
+        prop::sample::select(vec![
+            "a 1\n", "a 2 5\n", "a{} 1\n", "a {b=\"c\"} 1\n", "a{b=\"c\"} 1\n", "a{b=\"c\"}2\n", "ab 3\n",
+            "a{b=\"c\\\\\"} 4\n", "a{b=\"c\",} 4\n", "{\"a\"} 5\n", "# HELP a text\n", "# HELP a text more\n",
+            "# TYPE a gauge\n", "# free\n", "\n", " a 6\n", "a{b=\"\n\"} 7\n", "a{b=\"c\"}{ 1\n", "a x\n",
+        ]), 0..12), 1..5)) {
+        let mut cache = ScrapeCache::new(3);
+        for page in pages {
+            let body = page.concat();
+            let plain = read_cached(TextFormat::Prometheus, &mut ScrapeCache::new(4), body.as_bytes());
+            let cached = read_cached(TextFormat::Prometheus, &mut cache, body.as_bytes());
+            prop_assert_eq!(&plain, &cached);
+            let again = read_cached(TextFormat::Prometheus, &mut cache, body.as_bytes());
+            prop_assert_eq!(&plain, &again);
+            let open = format!("{body}# EOF\n");
+            let plain = read_cached(TextFormat::OpenMetrics, &mut ScrapeCache::new(4), open.as_bytes());
+            let mut own = ScrapeCache::new(5);
+            for _ in 0..2 {
+                let cached = read_cached(TextFormat::OpenMetrics, &mut own, open.as_bytes());
+                prop_assert_eq!(&plain, &cached);
             }
         }
     }
