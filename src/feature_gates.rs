@@ -33,6 +33,12 @@ const GATES: [(&str, Stage); 16] = [
     ("telemetry.newPipelineTelemetry", Stage::Alpha),
 ];
 
+/// The gates that some component asks for.
+const IN_USE: [&str; 2] = [
+    "exporter.awsxray.skiptimestampvalidation",
+    "exporter.xray.allowDot",
+];
+
 /// Which gates are on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeatureGates {
@@ -93,7 +99,12 @@ impl FeatureGates {
             .collect()
     }
 
-    /// The gates that the command line named, for a warning about those that change nothing here.
+    /// The gates that the command line named and that change nothing here.
+    pub fn without_effect(&self) -> impl Iterator<Item = &'static str> {
+        self.switched().filter(|name| !IN_USE.contains(name))
+    }
+
+    /// The gates that the command line named.
     pub fn switched(&self) -> impl Iterator<Item = &'static str> {
         GATES
             .iter()

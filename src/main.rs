@@ -1,1 +1,37 @@
-fn main() {}
+//! The program: arguments, one subcommand, exit code.
+
+use std::process::ExitCode;
+
+use weir::cli::{Command, Invocation};
+use weir::{inspect, run};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let invocation = match Invocation::parse(std::env::args_os()) {
+        Ok(invocation) => invocation,
+        Err(exit) => {
+            if exit.is_success() {
+                inspect::print(&exit.text);
+            } else {
+                run::say(exit.text.trim_end());
+            }
+            return ExitCode::from(exit.code);
+        }
+    };
+    let code = match run::Options::new(&invocation) {
+        Err(reason) => {
+            run::say(&format!("error: {reason}"));
+            run::EXIT_FAILURE
+        }
+        Ok(options) => match invocation.command {
+            Command::Run => run::run(&options),
+            Command::Validate => run::validate(&options),
+            Command::Components => inspect::components(),
+            Command::PrintConfig(format, mode) => inspect::print_config(&options, format, mode),
+            Command::Demo => run::EXIT_OK,
+        },
+    };
+    ExitCode::from(code)
+}

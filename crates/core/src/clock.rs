@@ -79,3 +79,46 @@ impl Clock for ManualClock {
         Duration::from_nanos(self.monotonic_ns.load(Ordering::SeqCst))
     }
 }
+
+/// `2026-11-22T16:53:36.324Z`. Civil date from days, after the proleptic Gregorian calendar.
+#[must_use]
+pub fn rfc3339_millis(unix_ms: u64) -> String {
+    let (days, ms) = (unix_ms / 86_400_000, unix_ms % 86_400_000);
+    // Years begin in March, so that the leap day comes last; 719,468 days from there to 1970.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
+        ms % 1000
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_civil_dates_in_utc() {
+        assert_eq!(rfc3339_millis(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(
+            rfc3339_millis(1_582_934_400_001),
+            "2020-02-29T00:00:00.001Z"
+        );
+        assert_eq!(
+            rfc3339_millis(1_795_366_416_324),
+            "2026-11-22T16:53:36.324Z"
+        );
+    }
+}

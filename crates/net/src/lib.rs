@@ -2,7 +2,19 @@
 //! addresses.
 //!
 //! Nothing here knows a signal, a pipeline or a component. This is the only crate that names
-//! rustls, hyper and reqwest, and the only one that opens sockets for telemetry.
+//! rustls and hyper, and the only one that opens sockets for telemetry.
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod compress;
+mod error;
+pub mod grpc;
+mod headers;
+pub mod http;
+mod server;
+pub mod tls;
+
+pub use error::NetError;
+pub use headers::Headers;
+pub use server::{BodyError, ConnectionLimits, DEFAULT_MAX_CONNECTIONS};
+pub use tls::install_default_provider;

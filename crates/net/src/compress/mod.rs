@@ -13,7 +13,7 @@ mod tests;
 
 pub use config::{Compression, CompressionParams};
 pub use decode::{DecodeError, decode, decode_body};
-pub use encode::{Encoder, encode_body};
+pub use encode::{EncodeError, Encoder, encode_body};
 
 /// A content encoding of HTTP bodies and gRPC messages (spec otlp-and-helpers 1.1, 2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

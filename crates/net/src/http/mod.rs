@@ -1,0 +1,12 @@
+//! HTTP servers and their settings.
+
+mod config;
+mod cors;
+mod server;
+#[cfg(test)]
+mod tests;
+
+pub use config::{AuthConfig, HttpServerConfig, Middleware, ServerAuthConfig};
+pub(crate) use config::refuse_middlewares;
+pub use cors::CorsConfig;
+pub use server::{HttpHandler, HttpRequest, HttpServer, ServerContext};
