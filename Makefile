@@ -1,0 +1,52 @@
+# Two commands do all the set-up on a fresh machine: `make run` and `make test`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test fmt clippy unit checks deny conformance build bench tools
+
+CARGO ?= cargo
+KIT ?= ../shared/conformance
+VENV ?= target/venv
+
+help: ## Show the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: tools ## Build the program and run its demo (about a minute, then it ends by itself)
+	$(CARGO) build --locked --profile release-fast
+	./target/release-fast/weir demo
+
+test: tools fmt clippy checks deny conformance unit ## Everything that CI checks
+
+tools:
+	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: install rustup (https://rustup.rs), then run make again"; exit 1; }
+	@command -v cc >/dev/null || { echo "A C compiler is missing: install gcc (Debian: apt-get install build-essential)"; exit 1; }
+
+fmt: ## Formatting
+	$(CARGO) fmt --all --check
+
+clippy: ## Lints; warnings are errors
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+checks: ## File sizes, plain ASCII sources, components that keep to themselves
+	$(CARGO) run --locked --quiet -p xtask -- check
+
+deny: ## Licences, banned crates, sources
+	@command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
+	$(CARGO) deny --log-level error check bans licenses sources
+
+unit: ## Unit, property, golden and integration tests
+	$(CARGO) test --locked --workspace
+
+build: ## The program, optimised
+	$(CARGO) build --locked --release
+
+bench: ## Micro benches
+	$(CARGO) bench --locked --workspace
+
+conformance: ## The conformance kit, where it is present: no case may fail that passed before
+	@if [ -d $(KIT) ]; then \
+		$(CARGO) build --locked; \
+		[ -x $(VENV)/bin/python ] || python3 -m venv $(VENV); \
+		$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $(KIT)/requirements.txt; \
+		$(VENV)/bin/python tests/conformance/gate.py --kit $(KIT) --binary target/debug/weir; \
+	else echo "conformance: $(KIT) is not here; the golden files in the component folders are tested by make unit"; fi
