@@ -1,7 +1,7 @@
 //! Log lines as the reference prints them: five tab-separated fields, or one JSON object.
 //!
 //! Console: `TIME LEVEL target message {fields}`; times are UTC with milliseconds
-//! (config-and-cli §8.1). Everything goes to standard error.
+//! (config-and-cli section 8.1). Everything goes to standard error.
 
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! Keys of `health_check` (otlp-and-helpers §7.1).
+//! Keys of `health_check` (otlp-and-helpers section 7.1).
 
 use serde::{Deserialize, Serialize};
 use weir_config::{Duration, Errors, Validate};

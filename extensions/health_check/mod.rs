@@ -1,5 +1,5 @@
 //! The `health_check` extension: 200 while the pipelines run, 503 before and after
-//! (otlp-and-helpers §7.1).
+//! (otlp-and-helpers section 7.1).
 
 mod config;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Keys of the `batch` processor (otlp-and-helpers §4).
+//! Keys of the `batch` processor (otlp-and-helpers section 4).
 
 use serde::{Deserialize, Serialize};
 use weir_config::{Duration, Errors, Validate};

@@ -1,4 +1,4 @@
-//! Keys of `memory_limiter` (otlp-and-helpers §5).
+//! Keys of `memory_limiter` (otlp-and-helpers section 5).
 
 use serde::{Deserialize, Serialize};
 use weir_config::{Duration, Errors, Validate};

@@ -1,6 +1,6 @@
 //! The `memory_limiter` processor: refuses data while the program uses too much memory.
 //!
-//! The keys and the error are those of the reference (otlp-and-helpers §5). The value compared is
+//! The keys and the error are those of the reference (otlp-and-helpers section 5). The value compared is
 //! the resident memory of the process, which is what a container is killed for; the reference
 //! looks at its heap, which can be far below.
 

@@ -1,4 +1,4 @@
-//! Keys of the `otlp` receiver (otlp-and-helpers §1.1).
+//! Keys of the `otlp` receiver (otlp-and-helpers section 1.1).
 
 use serde::{Deserialize, Serialize};
 use weir_config::{Duration, Errors, Validate, present};

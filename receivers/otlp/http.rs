@@ -1,4 +1,4 @@
-//! OTLP/HTTP: paths, content types, answers (otlp-and-helpers §1.2).
+//! OTLP/HTTP: paths, content types, answers (otlp-and-helpers section 1.2).
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};

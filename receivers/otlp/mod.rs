@@ -160,7 +160,7 @@ impl Intake {
     }
 }
 
-/// The answer to a refused batch (otlp-and-helpers §1.3).
+/// The answer to a refused batch (otlp-and-helpers section 1.3).
 fn status(reject: &Reject) -> GrpcStatus {
     let (default, after) = match reject {
         Reject::Retry { after, .. } => (GrpcCode::Unavailable, *after),

@@ -1,7 +1,7 @@
 //! The program's own metrics: typed handles, the reference's names, one text page.
 //!
 //! Names carry no `_total` and no unit suffix, as the reference prints them by default
-//! (otlp-and-helpers §6), so that dashboards made for it keep working.
+//! (otlp-and-helpers section 6), so that dashboards made for it keep working.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

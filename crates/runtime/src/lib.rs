@@ -8,6 +8,8 @@ pub mod collector;
 pub mod fanout;
 mod graph;
 pub mod plan;
+mod planner;
+mod planner_service;
 pub mod service;
 
 pub use chain::Chain;

@@ -1,4 +1,4 @@
-//! The `service` section (config-and-cli §8).
+//! The `service` section (config-and-cli section 8).
 
 use serde::{Deserialize, Serialize};
 use weir_config::{Duration, Errors, Validate};
