@@ -188,9 +188,14 @@ impl AttributesBuilder {
     /// Adds one `KeyValue` body from outside.
     pub fn decode(&mut self, body: &[u8]) -> Result<(), DecodeError> {
         crate::check::key_value(body)?;
+        self.put_checked(body);
+        Ok(())
+    }
+
+    /// Adds one `KeyValue` body that was checked.
+    pub(crate) fn put_checked(&mut self, body: &[u8]) {
         let (key, value) = canonical::key_value(body);
         self.put(key, |out| canonical::any_value(&value, out));
-        Ok(())
     }
 
     /// Removes a key; whether it was there.

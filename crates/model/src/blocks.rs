@@ -7,41 +7,82 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use crate::attributes::AttributesBuilder;
+use crate::check::check;
 use crate::error::DecodeError;
-use crate::intern::{Interner, RawBlock, RawSeries, RawShard, lock};
+use crate::intern::{Interner, lock};
+use crate::raw::{RawBlock, RawShard, footprint};
+use crate::schema::{self, Message};
 use crate::series::{Resource, Scope};
-use crate::wire::{LEN, Reader, VARINT};
+use crate::wire::{LEN, MAX_DEPTH, Reader, VARINT};
+
+/// Prost's count of levels left (see [`check`]) within a resource block, within a scope block, and
+/// within the items of the latter.
+pub(crate) const RESOURCE_DEPTH: u32 = MAX_DEPTH - 1;
+pub(crate) const SCOPE_DEPTH: u32 = MAX_DEPTH - 2;
+pub(crate) const ITEM_DEPTH: u32 = MAX_DEPTH - 3;
 
 /// The parts of a block besides its content.
 #[derive(Debug)]
 pub(crate) struct Block<'a> {
     head: Cow<'a, [u8]>,
     schema_url: &'a str,
+    /// What the head is, and at which depth.
+    kind: (&'static Message, u32),
 }
 
 impl<'a> Block<'a> {
-    /// Reads head and schema URL, which may stand behind the content.
-    pub(crate) fn read(body: &'a [u8]) -> Result<Self, DecodeError> {
+    /// Reads head and schema URL of a resource block; they may stand behind the content.
+    pub(crate) fn of_resource(body: &'a [u8]) -> Result<Self, DecodeError> {
+        Self::read(
+            body,
+            RESOURCE_DEPTH,
+            (&schema::RESOURCE, RESOURCE_DEPTH - 1),
+        )
+    }
+
+    /// Reads head and schema URL of a scope block.
+    pub(crate) fn of_scope(body: &'a [u8]) -> Result<Self, DecodeError> {
+        Self::read(body, SCOPE_DEPTH, (&schema::SCOPE, SCOPE_DEPTH - 1))
+    }
+
+    fn read(
+        body: &'a [u8],
+        depth: u32,
+        kind: (&'static Message, u32),
+    ) -> Result<Self, DecodeError> {
         let mut head: Option<Cow<'a, [u8]>> = None;
         let mut schema_url = "";
         let mut reader = Reader::new(body);
         while let Some(key) = reader.key()? {
-            match (key.field, key.wire) {
-                (1, LEN) => {
+            match key.field {
+                1 => {
+                    key.expect(LEN)?;
                     let more = reader.bytes()?;
-                    // A repeated message merges, and so do its bytes.
+                    // A repeated message merges, and so do its bytes, if each part is good.
                     head = Some(match head {
-                        Some(before) => [&before, more].concat().into(),
+                        Some(before) => {
+                            check(&before, kind.0, kind.1)?;
+                            check(more, kind.0, kind.1)?;
+                            [&before, more].concat().into()
+                        }
                         None => more.into(),
                     });
                 }
-                (3, LEN) => schema_url = reader.str()?,
-                _ => reader.skip(key)?,
+                2 => {
+                    key.expect(LEN)?;
+                    reader.bytes()?;
+                }
+                3 => {
+                    key.expect(LEN)?;
+                    schema_url = reader.str()?;
+                }
+                _ => reader.skip_within(key, depth)?,
             }
         }
         Ok(Self {
             head: head.unwrap_or_default(),
             schema_url,
+            kind,
         })
     }
 
@@ -64,11 +105,18 @@ impl<'a> Block<'a> {
         hash: u64,
         interner: &Interner,
         shard: &mut RawShard,
-    ) -> Result<(Arc<Resource>, u64), DecodeError> {
-        let ids = (&mut shard.last_id, shard.tick);
-        self.look_up(hash, interner, &mut shard.resources, ids, || {
-            Ok(interner.resource(decode_resource(&self.head, self.schema_url)?))
-        })
+    ) -> Result<(Arc<Resource>, u32), DecodeError> {
+        let tick = shard.tick;
+        if let Some(found) = self.find(hash, tick, &mut shard.resources) {
+            return Ok(found);
+        }
+        check(&self.head, self.kind.0, self.kind.1)?;
+        let value = interner.resource(decode_resource(&self.head, self.schema_url)?);
+        let id = interner.fresh_id(shard);
+        if let Some(entry) = self.entry(hash, interner, &value, id, tick) {
+            shard.resources.insert_unique(hash, entry, |e| e.hash);
+        }
+        Ok((value, id))
     }
 
     /// The scope of a `Scope…` block and its id in the shard.
@@ -76,47 +124,56 @@ impl<'a> Block<'a> {
         &self,
         interner: &Interner,
         shard: &mut RawShard,
-    ) -> Result<(Arc<Scope>, u64), DecodeError> {
-        let ids = (&mut shard.last_id, shard.tick);
+    ) -> Result<(Arc<Scope>, u32), DecodeError> {
+        let tick = shard.tick;
         let hash = self.hash(interner);
-        self.look_up(hash, interner, &mut shard.scopes, ids, || {
-            Ok(interner.scope(decode_scope(&self.head, self.schema_url)?))
-        })
-    }
-
-    fn look_up<T>(
-        &self,
-        hash: u64,
-        interner: &Interner,
-        table: &mut HashTable<RawBlock<T>>,
-        (last_id, tick): (&mut u64, u32),
-        decode: impl FnOnce() -> Result<Arc<T>, DecodeError>,
-    ) -> Result<(Arc<T>, u64), DecodeError> {
-        if let Some(entry) = table.find_mut(hash, |e| e.hash == hash && self.is(e)) {
-            entry.tick = tick;
-            return Ok((entry.value.clone(), entry.id));
+        if let Some(found) = self.find(hash, tick, &mut shard.scopes) {
+            return Ok(found);
         }
-        let value = decode()?;
-        *last_id += 1;
-        let id = *last_id;
-        let bytes = self.head.len() + self.schema_url.len();
-        if interner.charge(RawSeries::footprint(bytes)) {
-            let entry = RawBlock {
-                hash,
-                head: self.head.as_ref().into(),
-                schema_url: self.schema_url.into(),
-                value: value.clone(),
-                id,
-                tick,
-            };
-            table.insert_unique(hash, entry, |e| e.hash);
+        check(&self.head, self.kind.0, self.kind.1)?;
+        let value = interner.scope(decode_scope(&self.head, self.schema_url)?);
+        let id = interner.fresh_id(shard);
+        if let Some(entry) = self.entry(hash, interner, &value, id, tick) {
+            shard.scopes.insert_unique(hash, entry, |e| e.hash);
         }
         Ok((value, id))
     }
+
+    /// What these bytes meant before. Bytes that were good once are good again.
+    fn find<T>(
+        &self,
+        hash: u64,
+        tick: u32,
+        table: &mut HashTable<RawBlock<T>>,
+    ) -> Option<(Arc<T>, u32)> {
+        let entry = table.find_mut(hash, |e| e.hash == hash && self.is(e))?;
+        entry.tick = tick;
+        Some((entry.value.clone(), entry.id))
+    }
+
+    /// An entry to remember the value by, if the budget has room for it.
+    fn entry<T>(
+        &self,
+        hash: u64,
+        interner: &Interner,
+        value: &Arc<T>,
+        id: u32,
+        tick: u32,
+    ) -> Option<RawBlock<T>> {
+        let bytes = self.head.len() + self.schema_url.len();
+        interner.charge(footprint(bytes)).then(|| RawBlock {
+            hash,
+            head: self.head.as_ref().into(),
+            schema_url: self.schema_url.into(),
+            value: value.clone(),
+            id,
+            tick,
+        })
+    }
 }
 
-/// Calls `each` on every item of a checked request of spans or log records, with its resource and
-/// scope; `start` is called on every new resource and scope.
+/// Calls `each` on every item of a request of spans or log records; `start` is called on every new
+/// resource and scope. Blocks are checked on the way, items are up to `each`.
 pub(crate) fn for_each_item<'a, S>(
     bytes: &'a [u8],
     interner: &Interner,
@@ -124,20 +181,39 @@ pub(crate) fn for_each_item<'a, S>(
     start: fn(&mut S, &Arc<Resource>, &Arc<Scope>),
     each: fn(&mut S, &'a [u8]) -> Result<(), DecodeError>,
 ) -> Result<(), DecodeError> {
-    crate::check::each(bytes, 1, |body| {
-        let block = Block::read(body)?;
+    messages(bytes, 1, MAX_DEPTH, |body| {
+        let block = Block::of_resource(body)?;
         let hash = block.hash(interner);
         let Some(shard) = interner.raw.get(hash as usize % interner.raw.len()) else {
             return Ok(());
         };
         // Locked for the look-up only: items do not need it.
         let resource = block.resource(hash, interner, &mut lock(shard))?.0;
-        crate::check::each(body, 2, |body| {
-            let scope = Block::read(body)?.scope(interner, &mut lock(shard))?.0;
+        messages(body, 2, RESOURCE_DEPTH, |body| {
+            let scope = Block::of_scope(body)?.scope(interner, &mut lock(shard))?.0;
             start(state, &resource, &scope);
-            crate::check::each(body, 2, |item| each(state, item))
+            messages(body, 2, SCOPE_DEPTH, |item| each(state, item))
         })
     })
+}
+
+/// Calls `each` on the body of every message in field `number`, and steps over the rest.
+pub(crate) fn messages<'a>(
+    bytes: &'a [u8],
+    number: u32,
+    depth: u32,
+    mut each: impl FnMut(&'a [u8]) -> Result<(), DecodeError>,
+) -> Result<(), DecodeError> {
+    let mut reader = Reader::new(bytes);
+    while let Some(key) = reader.key()? {
+        if key.field == number {
+            key.expect(LEN)?;
+            each(reader.bytes()?)?;
+        } else {
+            reader.skip_within(key, depth)?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads a `Resource` message.
@@ -147,7 +223,7 @@ fn decode_resource(head: &[u8], schema_url: &str) -> Result<Resource, DecodeErro
     let mut reader = Reader::new(head);
     while let Some(key) = reader.key()? {
         match (key.field, key.wire) {
-            (1, LEN) => attributes.decode(reader.bytes()?)?,
+            (1, LEN) => attributes.put_checked(reader.bytes()?),
             (2, VARINT) => dropped = reader.varint()? as u32,
             _ => reader.skip(key)?,
         }
@@ -168,7 +244,7 @@ fn decode_scope(head: &[u8], schema_url: &str) -> Result<Scope, DecodeError> {
         match (key.field, key.wire) {
             (1, LEN) => name = reader.str()?,
             (2, LEN) => version = reader.str()?,
-            (3, LEN) => attributes.decode(reader.bytes()?)?,
+            (3, LEN) => attributes.put_checked(reader.bytes()?),
             (4, VARINT) => dropped = reader.varint()? as u32,
             _ => reader.skip(key)?,
         }

@@ -80,9 +80,12 @@ fn check_field(
 ) -> Result<(), DecodeError> {
     match kind {
         Kind::Message(message) => {
-            key.expect(LEN)?;
+            let body = reader.bytes_of(key)?;
             let depth = depth.checked_sub(1).ok_or(DecodeError::Depth)?;
-            check(reader.bytes()?, message, depth)
+            if message.is_pair && depth > 2 && is_usual_pair(body) {
+                return Ok(());
+            }
+            check(body, message, depth)
         }
         Kind::Str => {
             key.expect(LEN)?;
@@ -127,4 +130,55 @@ fn check_field(
             reader.varint().map(drop)
         }
     }
+}
+
+/// Whether a `KeyValue` is one that nearly everybody sends: an ASCII key and a scalar value, once
+/// each, less than 128 bytes long. Nothing else needs to be checked then.
+#[inline]
+fn is_usual_pair(body: &[u8]) -> bool {
+    let [PAIR_KEY, key_len, rest @ ..] = body else {
+        return false;
+    };
+    let Some((key, [PAIR_VALUE, value_len, value @ ..])) =
+        rest.split_at_checked(usize::from(*key_len))
+    else {
+        return false;
+    };
+    // Lengths from 128 on have their top bit set and are longer than what follows.
+    if usize::from(*value_len) != value.len() || value.len() >= 128 || key.len() >= 128 {
+        return false;
+    }
+    match value {
+        [STRING, len, text @ ..] => usize::from(*len) == text.len() && is_ascii(body),
+        [BOOL | INT, b] => *b < 0x80 && is_ascii(key),
+        [DOUBLE, bits @ ..] => bits.len() == 8 && is_ascii(key),
+        [] => is_ascii(key),
+        _ => false,
+    }
+}
+
+const PAIR_KEY: u8 = 1 << 3 | LEN;
+const PAIR_VALUE: u8 = 2 << 3 | LEN;
+const STRING: u8 = 1 << 3 | LEN;
+const BOOL: u8 = 2 << 3 | VARINT;
+const INT: u8 = 3 << 3 | VARINT;
+const DOUBLE: u8 = 4 << 3 | FIXED64;
+
+/// `is_ascii` for short slices, without a loop over the last bytes.
+#[inline]
+pub(crate) fn is_ascii(bytes: &[u8]) -> bool {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut seen = 0;
+    for word in words {
+        seen |= u64::from_le_bytes(*word);
+    }
+    if let Some(last) = bytes.last_chunk::<8>() {
+        seen |= u64::from_le_bytes(*last);
+    } else {
+        for byte in rest {
+            seen |= u64::from(*byte);
+        }
+    }
+    seen & HIGH == 0
 }

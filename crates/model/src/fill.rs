@@ -1,6 +1,8 @@
 //! Filling a store from OTLP bytes: the parts that spans and log records share.
 
+use crate::check::check;
 use crate::error::DecodeError;
+use crate::schema;
 use crate::store::{
     AttrRecord, PACKED_EMPTY, Packed, Run, Slice, Store, packed_bool, packed_double, packed_int,
     packed_str,
@@ -73,15 +75,22 @@ impl Filler {
         }
     }
 
-    /// Reads one attribute of a message; `from` is where its field started.
+    /// Reads one attribute of a message at `depth`; `from` is where its field started.
     #[inline]
-    pub(crate) fn attribute(&mut self, whole: Copied<'_>, from: &[u8], body: &[u8]) {
+    pub(crate) fn attribute(
+        &mut self,
+        whole: Copied<'_>,
+        from: &[u8],
+        body: &[u8],
+        depth: u32,
+    ) -> Result<(), DecodeError> {
         self.header(whole, from, body);
         let record = match self.usual_attribute(whole, body) {
             Some(record) => record,
-            None => self.odd_attribute(whole, body),
+            None => self.odd_attribute(whole, body, depth - 1)?,
         };
         self.store.attributes.push(record);
+        Ok(())
     }
 
     /// The shape that everybody sends: key, value, and nothing else, once each.
@@ -150,44 +159,42 @@ impl Filler {
 
     /// Any other attribute: blanked where it stands, its content put behind everything.
     #[cold]
-    fn odd_attribute(&mut self, whole: Copied<'_>, body: &[u8]) -> AttrRecord {
+    fn odd_attribute(
+        &mut self,
+        whole: Copied<'_>,
+        body: &[u8],
+        depth: u32,
+    ) -> Result<AttrRecord, DecodeError> {
+        check(body, &schema::KEY_VALUE, depth)?;
         let (key, value) = crate::canonical::key_value(body);
         self.blank(whole, body, body.get(body.len()..).unwrap_or(&[]));
         let at = Slice::new(self.text.len(), key.len());
         self.text.extend_from_slice(key.as_bytes());
         let packed = self.store.put_any(&value, &mut self.text);
-        AttrRecord::new(at, packed)
+        Ok(AttrRecord::new(at, packed))
     }
 
-    /// Reads the body of an `AnyValue` field that started at `from`.
+    /// Reads the body of an `AnyValue` field at `depth` that started at `from`.
     #[inline]
-    pub(crate) fn value(&mut self, whole: Copied<'_>, from: &[u8], body: &[u8]) -> Packed {
+    pub(crate) fn value(
+        &mut self,
+        whole: Copied<'_>,
+        from: &[u8],
+        body: &[u8],
+        depth: u32,
+    ) -> Result<Packed, DecodeError> {
         self.header(whole, from, body);
-        match self.usual_value(whole, body) {
-            Some(packed) => packed,
-            None => {
-                self.blank(whole, body, body.get(body.len()..).unwrap_or(&[]));
-                self.store.put_any(body, &mut self.text)
-            }
+        if let Some(packed) = self.usual_value(whole, body) {
+            return Ok(packed);
         }
+        check(body, &schema::ANY_VALUE, depth - 1)?;
+        self.blank(whole, body, body.get(body.len()..).unwrap_or(&[]));
+        Ok(self.store.put_any(body, &mut self.text))
     }
 
     /// Stores a checked `AnyValue` body that is no part of the message being read.
     pub(crate) fn put_any(&mut self, body: &[u8]) -> Packed {
         self.store.put_any(body, &mut self.text)
-    }
-
-    /// Steps over a field that nobody knows.
-    pub(crate) fn unknown(
-        &mut self,
-        whole: Copied<'_>,
-        from: &[u8],
-        reader: &mut Reader<'_>,
-        key: crate::wire::Key,
-    ) -> Result<(), DecodeError> {
-        reader.skip(key)?;
-        self.blank(whole, from, reader.rest());
-        Ok(())
     }
 
     /// Attributes pushed since the list had `from` entries.
@@ -196,17 +203,10 @@ impl Filler {
         Slice::new(from, self.store.attributes.len() - from)
     }
 
-    /// The finished store.
-    pub(crate) fn finish(mut self) -> Store {
-        self.store.text = String::from_utf8(self.text).unwrap_or_else(|error| {
-            debug_assert!(false, "something that is not text was left in the text");
-            // Offsets must hold whatever happens, so nothing may be cut out.
-            let ascii = error
-                .into_bytes()
-                .into_iter()
-                .map(|b| char::from(if b.is_ascii() { b } else { b'?' }));
-            ascii.collect()
-        });
-        self.store
+    /// The finished store. What is no UTF-8 by now was sent so: every string of the usual kind
+    /// stands between ASCII bytes, so the whole is good if and only if each of them is.
+    pub(crate) fn finish(mut self) -> Result<Store, DecodeError> {
+        self.store.text = String::from_utf8(self.text).map_err(|_| DecodeError::Utf8)?;
+        Ok(self.store)
     }
 }

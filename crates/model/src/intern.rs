@@ -5,22 +5,20 @@
 //! content is decoded, put into canonical form and looked up there, so that two encodings of one
 //! label set share one series. Over the budget, new series pass un-interned: slower, never lost.
 
-use std::hash::BuildHasher as _;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::hash::{BuildHasher as _, Hash};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
 
 use crate::attributes::Attributes;
+use crate::raw::RawShard;
 use crate::series::{MetricMeta, Resource, Scope, Series, SeriesIndex, content_hash};
 
 const SHARDS: usize = 16;
 
 /// Default budget of an interner: 256 MiB.
 pub const DEFAULT_BUDGET_BYTES: usize = 256 << 20;
-
-/// Sweeps a raw look-up entry survives without being used.
-const IDLE_SWEEPS: u32 = 10;
 
 /// Locks a mutex; a panic elsewhere while it was held leaves tables consistent here, because
 /// every change is one insert or remove.
@@ -97,6 +95,8 @@ pub struct Interner {
     series: [Mutex<HashTable<Arc<Series>>>; SHARDS],
     pub(crate) raw: [Mutex<RawShard>; SHARDS],
     pool: Arc<IndexPool>,
+    /// Whether somebody read points, spans or records since the last sweep.
+    read: AtomicBool,
     budget: usize,
     used: AtomicUsize,
     over_budget: AtomicU64,
@@ -120,6 +120,7 @@ impl Interner {
             series: Default::default(),
             raw: Default::default(),
             pool: Arc::default(),
+            read: AtomicBool::new(false),
             budget: budget_bytes,
             used: AtomicUsize::new(0),
             over_budget: AtomicU64::new(0),
@@ -131,19 +132,51 @@ impl Interner {
         self.state.hash_one(bytes)
     }
 
-    /// The shared copy of a resource.
+    /// The shared copy of a resource (over the budget: this copy).
     pub fn resource(&self, resource: Resource) -> Arc<Resource> {
-        intern(&self.resources, &self.state, resource)
+        self.shared(&self.resources, resource)
     }
 
-    /// The shared copy of a scope.
+    /// The shared copy of a scope (over the budget: this copy).
     pub fn scope(&self, scope: Scope) -> Arc<Scope> {
-        intern(&self.scopes, &self.state, scope)
+        self.shared(&self.scopes, scope)
     }
 
-    /// The shared copy of a metric's description.
+    /// The shared copy of a metric's description (over the budget: this copy).
     pub fn metric(&self, metric: MetricMeta) -> Arc<MetricMeta> {
-        intern(&self.metrics, &self.state, metric)
+        self.shared(&self.metrics, metric)
+    }
+
+    fn shared<T: Hash + Eq + Footprint>(
+        &self,
+        table: &Mutex<HashTable<Arc<T>>>,
+        value: T,
+    ) -> Arc<T> {
+        let hash = self.state.hash_one(&value);
+        let mut table = lock(table);
+        if let Some(found) = table.find(hash, |v| **v == value) {
+            return found.clone();
+        }
+        let value = Arc::new(value);
+        if self.charge(value.footprint()) {
+            table.insert_unique(hash, value.clone(), |v| self.state.hash_one(&**v));
+        }
+        value
+    }
+
+    /// Forgets what only the table holds.
+    fn sweep_shared<T: Hash + Footprint>(&self, table: &Mutex<HashTable<Arc<T>>>) {
+        let mut table = lock(table);
+        let mut freed = 0;
+        table.retain(|value| {
+            let keep = Arc::strong_count(value) > 1;
+            if !keep {
+                freed += value.footprint();
+            }
+            keep
+        });
+        shrink(&mut table, |value| self.state.hash_one(&**value));
+        self.used.fetch_sub(freed, Ordering::Relaxed);
     }
 
     /// The one series with this content.
@@ -170,12 +203,10 @@ impl Interner {
             hash,
             pool: None,
         };
-        let bytes = series.footprint();
-        if self.used.load(Ordering::Relaxed) + bytes > self.budget {
+        if !self.charge(series.footprint()) {
             self.over_budget.fetch_add(1, Ordering::Relaxed);
             return Arc::new(series);
         }
-        self.used.fetch_add(bytes, Ordering::Relaxed);
         series.index = self.pool.take();
         if series.index != SeriesIndex::NONE {
             series.pool = Some(self.pool.clone());
@@ -185,13 +216,34 @@ impl Interner {
         series
     }
 
-    /// Room for `bytes` more of look-up entries; charges them when there is.
+    /// Takes `bytes` of the budget; whether they fitted.
     pub(crate) fn charge(&self, bytes: usize) -> bool {
-        if self.used.load(Ordering::Relaxed) + bytes > self.budget {
-            return false;
+        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.budget);
+        self.used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
+            .is_ok()
+    }
+
+    /// A new id within a shard.
+    pub(crate) fn fresh_id(&self, shard: &mut RawShard) -> u32 {
+        let (id, freed) = shard.fresh_id();
+        if freed > 0 {
+            self.used.fetch_sub(freed, Ordering::Relaxed);
         }
-        self.used.fetch_add(bytes, Ordering::Relaxed);
-        true
+        id
+    }
+
+    /// Whether batches are being read: then new ones are read at once, which is cheaper than
+    /// checking them first and reading them later.
+    pub(crate) fn is_read(&self) -> bool {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a batch was read.
+    pub(crate) fn set_read(&self, read: bool) {
+        if self.is_read() != read {
+            self.read.store(read, Ordering::Relaxed);
+        }
     }
 
     /// Whether a series with this index still lives (side tables drop the others).
@@ -201,6 +253,7 @@ impl Interner {
 
     /// Forgets what nobody used for ten sweeps and nobody holds. Call about once a minute.
     pub fn sweep(&self) {
+        self.set_read(false);
         for shard in &self.raw {
             let freed = lock(shard).sweep();
             self.used.fetch_sub(freed, Ordering::Relaxed);
@@ -216,12 +269,13 @@ impl Interner {
                 }
                 keep
             });
+            shrink(&mut shard, |s| s.hash);
             self.used.fetch_sub(freed, Ordering::Relaxed);
             self.evicted.fetch_add(evicted, Ordering::Relaxed);
         }
-        lock(&self.resources).retain(|r| Arc::strong_count(r) > 1);
-        lock(&self.scopes).retain(|s| Arc::strong_count(s) > 1);
-        lock(&self.metrics).retain(|m| Arc::strong_count(m) > 1);
+        self.sweep_shared(&self.resources);
+        self.sweep_shared(&self.scopes);
+        self.sweep_shared(&self.metrics);
     }
 
     /// Fill and drops.
@@ -236,97 +290,37 @@ impl Interner {
     }
 }
 
-fn intern<T: std::hash::Hash + Eq>(
-    table: &Mutex<HashTable<Arc<T>>>,
-    state: &foldhash::fast::RandomState,
-    value: T,
-) -> Arc<T> {
-    let hash = state.hash_one(&value);
-    let mut table = lock(table);
-    if let Some(found) = table.find(hash, |v| **v == value) {
-        return found.clone();
-    }
-    let value = Arc::new(value);
-    table.insert_unique(hash, value.clone(), |v| state.hash_one(&**v));
-    value
-}
-
-/// Raw look-up entries of one shard. A shard serves whole resource blocks.
-#[derive(Debug, Default)]
-pub(crate) struct RawShard {
-    pub(crate) resources: HashTable<RawBlock<Resource>>,
-    pub(crate) scopes: HashTable<RawBlock<Scope>>,
-    pub(crate) metrics: HashTable<RawMetric>,
-    pub(crate) series: HashTable<RawSeries>,
-    pub(crate) tick: u32,
-    /// The last id given to a resource, scope or metric; ids are never used again.
-    pub(crate) last_id: u64,
-}
-
-/// Raw bytes of a resource or scope and what they mean.
-#[derive(Debug)]
-pub(crate) struct RawBlock<T> {
-    pub(crate) hash: u64,
-    pub(crate) head: Box<[u8]>,
-    pub(crate) schema_url: Box<str>,
-    pub(crate) value: Arc<T>,
-    pub(crate) id: u64,
-    pub(crate) tick: u32,
-}
-
-/// A metric's description as it comes in.
-#[derive(Debug)]
-pub(crate) struct RawMetric {
-    pub(crate) hash: u64,
-    pub(crate) raw_metadata: Box<[u8]>,
-    pub(crate) value: Arc<MetricMeta>,
-    pub(crate) id: u64,
-    pub(crate) tick: u32,
-}
-
-/// Raw attribute bytes under a context and the series they mean.
-#[derive(Debug)]
-pub(crate) struct RawSeries {
-    pub(crate) hash: u64,
-    /// Ids of resource, scope and metric in this shard.
-    pub(crate) context: (u64, u64, u64),
-    pub(crate) raw: Box<[u8]>,
-    pub(crate) series: Arc<Series>,
-    pub(crate) tick: u32,
-}
-
-impl RawSeries {
-    pub(crate) fn footprint(raw: usize) -> usize {
-        size_of::<RawSeries>() + raw
+/// Gives memory back when a table has become mostly empty.
+pub(crate) fn shrink<T>(table: &mut HashTable<T>, hash: impl Fn(&T) -> u64) {
+    if table.capacity() > 1024 && table.len() < table.capacity() / 4 {
+        table.shrink_to(table.len() * 2, hash);
     }
 }
 
-impl RawShard {
-    /// Drops idle entries; returns the bytes to give back to the budget.
-    fn sweep(&mut self) -> usize {
-        self.tick = self.tick.wrapping_add(1);
-        let tick = self.tick;
-        let fresh = move |used: u32| tick.wrapping_sub(used) < IDLE_SWEEPS;
-        let mut freed = 0;
-        self.series.retain(|e| {
-            let keep = fresh(e.tick);
-            if !keep {
-                freed += RawSeries::footprint(e.raw.len());
-            }
-            keep
-        });
-        let mut block = |raw: usize, used: u32| {
-            let keep = fresh(used);
-            if !keep {
-                freed += RawSeries::footprint(raw);
-            }
-            keep
-        };
-        self.resources
-            .retain(|e| block(e.head.len() + e.schema_url.len(), e.tick));
-        self.scopes
-            .retain(|e| block(e.head.len() + e.schema_url.len(), e.tick));
-        self.metrics.retain(|e| block(e.raw_metadata.len(), e.tick));
-        freed
+/// Bytes a value in a table of the interner keeps alive.
+trait Footprint {
+    fn footprint(&self) -> usize;
+}
+
+/// Counts of the `Arc`, a table slot and its control byte, at the usual load.
+const ENTRY: usize = 4 * size_of::<usize>();
+
+impl Footprint for Resource {
+    fn footprint(&self) -> usize {
+        ENTRY + size_of::<Self>() + self.attributes.as_bytes().len() + self.schema_url.len()
+    }
+}
+
+impl Footprint for Scope {
+    fn footprint(&self) -> usize {
+        let text = self.name.len() + self.version.len() + self.schema_url.len();
+        ENTRY + size_of::<Self>() + self.attributes.as_bytes().len() + text
+    }
+}
+
+impl Footprint for MetricMeta {
+    fn footprint(&self) -> usize {
+        let text = self.name.len() + self.unit.len() + self.description.len();
+        ENTRY + size_of::<Self>() + self.metadata.as_bytes().len() + text
     }
 }

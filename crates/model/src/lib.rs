@@ -30,6 +30,7 @@ pub mod oracle;
 #[cfg(test)]
 mod oracle_tests;
 pub mod point;
+mod raw;
 mod schema;
 pub mod series;
 mod span_mut;

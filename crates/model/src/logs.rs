@@ -33,7 +33,7 @@ pub struct Logs {
 impl Logs {
     /// Takes an OTLP `ExportLogsServiceRequest` (or `LogsData`: the same encoding) as it is. Its
     /// whole structure is checked here, so that the sender learns of malformed bytes; records are
-    /// read when somebody asks for them.
+    /// read when somebody asks for them, or at once if the batches before were asked.
     pub fn from_otlp(bytes: Bytes, interner: &Arc<Interner>) -> Result<Self, DecodeError> {
         let chunks = Chunks::from_otlp(bytes, interner)?;
         Ok(Self { chunks })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::blocks::for_each_item;
+use crate::blocks::{ITEM_DEPTH, for_each_item};
 use crate::canonical;
 use crate::error::DecodeError;
 use crate::fill::Filler;
@@ -13,12 +13,9 @@ use crate::series::{Resource, Scope};
 use crate::store::{AttrRecord, Slice, Store};
 use crate::traces_encode::{encode_blocks, put_int32};
 use crate::value::ValueRef;
-use crate::wire::{
-    FIXED32, FIXED64, LEN, Reader, VARINT, put_bytes, put_fixed32, put_fixed64, put_message_always,
-    put_uint,
-};
+use crate::wire::{Reader, put_bytes, put_fixed32, put_fixed64, put_message_always, put_uint};
 
-/// Reads a checked request of `items` records.
+/// Reads a request of about `items` records, checking it on the way: refuses exactly what the check does.
 pub(crate) fn decode(
     bytes: &[u8],
     interner: &Interner,
@@ -32,7 +29,7 @@ pub(crate) fn decode(
     };
     for_each_item(bytes, interner, &mut state, State::start, State::record)?;
     Ok(Flat {
-        store: state.filler.finish(),
+        store: state.filler.finish()?,
         records: state.records,
     })
 }
@@ -64,23 +61,24 @@ impl State {
         loop {
             let from = reader.rest();
             let Some(key) = reader.key()? else { break };
-            match (key.field, key.wire) {
-                (3, LEN) => entry.severity_text = filler.text(whole, from, reader.bytes()?),
-                (5, LEN) => {
+            match key.field {
+                3 => entry.severity_text = filler.text(whole, from, reader.bytes_of(key)?),
+                5 => {
                     bodies += 1;
-                    let packed = filler.value(whole, from, reader.bytes()?);
+                    let body = reader.bytes_of(key)?;
+                    let packed = filler.value(whole, from, body, ITEM_DEPTH)?;
                     entry.body = AttrRecord::new(Slice::default(), packed);
                 }
-                (6, LEN) => filler.attribute(whole, from, reader.bytes()?),
-                (12, LEN) => entry.event_name = filler.text(whole, from, reader.bytes()?),
-                (1, FIXED64) => entry.time_ns = reader.fixed64()?,
-                (2, VARINT) => entry.severity_number = reader.varint()? as i32,
-                (7, VARINT) => entry.dropped_attributes = reader.varint()? as u32,
-                (8, FIXED32) => entry.flags = reader.fixed32()?,
-                (9, LEN) => entry.trace_id = filler.store.put_id(reader.bytes()?),
-                (10, LEN) => entry.span_id = filler.store.put_id(reader.bytes()?),
-                (11, FIXED64) => entry.observed_ns = reader.fixed64()?,
-                _ => reader.skip(key)?,
+                6 => filler.attribute(whole, from, reader.bytes_of(key)?, ITEM_DEPTH)?,
+                12 => entry.event_name = filler.text(whole, from, reader.bytes_of(key)?),
+                1 => entry.time_ns = reader.fixed64_of(key)?,
+                2 => entry.severity_number = reader.varint_of(key)? as i32,
+                7 => entry.dropped_attributes = reader.varint_of(key)? as u32,
+                8 => entry.flags = reader.fixed32_of(key)?,
+                9 => entry.trace_id = filler.store.put_id(reader.bytes_of(key)?),
+                10 => entry.span_id = filler.store.put_id(reader.bytes_of(key)?),
+                11 => entry.observed_ns = reader.fixed64_of(key)?,
+                _ => reader.skip_within(key, ITEM_DEPTH)?,
             }
             if !matches!(key.field, 3 | 5 | 6 | 12) {
                 filler.blank(whole, from, reader.rest());

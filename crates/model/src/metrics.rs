@@ -36,6 +36,7 @@ struct WireMetrics {
 impl WireMetrics {
     fn points(&self) -> &Arc<Vec<Point>> {
         self.decoded.get_or_init(|| {
+            self.interner.set_read(true);
             // The bytes passed `validate`, which accepts exactly what `decode` reads.
             Arc::new(decode(&self.bytes, &self.interner, self.items).unwrap_or_default())
         })
@@ -78,9 +79,16 @@ fn unshare(points: Arc<Vec<Point>>) -> Vec<Point> {
 
 impl Metrics {
     /// Takes an OTLP `ExportMetricsServiceRequest` (or `MetricsData`: the same encoding) as it is.
-    /// The whole structure is checked here, so that the sender learns of malformed bytes.
+    /// The whole structure is checked here, so that the sender learns of malformed bytes. Points
+    /// are read when somebody asks for them, or at once if the batches before were asked.
     pub fn from_otlp(bytes: Bytes, interner: &Arc<Interner>) -> Result<Self, DecodeError> {
-        let items = validate(&bytes)?;
+        let decoded = OnceLock::new();
+        let items = if interner.is_read() {
+            let read = decode(&bytes, interner, bytes.len() / 256)?;
+            decoded.get_or_init(|| Arc::new(read)).len()
+        } else {
+            validate(&bytes)?
+        };
         if items == 0 {
             return Ok(Self::default());
         }
@@ -88,7 +96,7 @@ impl Metrics {
             bytes,
             items,
             interner: interner.clone(),
-            decoded: OnceLock::new(),
+            decoded,
         };
         Ok(Self {
             chunks: vec![Chunk::Wire(Arc::new(wire))],

@@ -4,17 +4,21 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::attributes::{Attributes, AttributesBuilder};
-use crate::blocks::Block;
+use crate::blocks::{Block, ITEM_DEPTH, RESOURCE_DEPTH, SCOPE_DEPTH, messages};
+use crate::check::check;
 use crate::error::DecodeError;
-use crate::intern::{Interner, RawMetric, RawSeries, RawShard, lock};
+use crate::intern::{Interner, lock};
 use crate::metrics_points as points;
 use crate::point::Point;
-use crate::series::{MetricKind, MetricMeta, Resource, Scope, Temporality};
-use crate::wire::{LEN, Reader, VARINT};
+use crate::raw::{Context as RawContext, RawMetric, RawShard, footprint};
+use crate::schema;
+use crate::series::{MetricKind, MetricMeta, Resource, Scope, Series, SeriesIndex, Temporality};
+use crate::wire::{MAX_DEPTH, Reader};
 
 pub(crate) use crate::metrics_validate::validate;
 
-/// Decodes a checked request. `items` is the number of points that `validate` counted.
+/// Reads a request, checking it on the way: refuses exactly what [`validate`] refuses. It has about
+/// `items` points.
 pub(crate) fn decode(
     bytes: &[u8],
     interner: &Interner,
@@ -22,14 +26,9 @@ pub(crate) fn decode(
 ) -> Result<Vec<Point>, DecodeError> {
     let mut out = Vec::with_capacity(items);
     let mut scratch = Vec::new();
-    let mut reader = Reader::new(bytes);
-    while let Some(key) = reader.key()? {
-        if key.field == 1 && key.wire == LEN {
-            resource_metrics(reader.bytes()?, interner, &mut scratch, &mut out)?;
-        } else {
-            reader.skip(key)?;
-        }
-    }
+    messages(bytes, 1, MAX_DEPTH, |body| {
+        resource_metrics(body, interner, &mut scratch, &mut out)
+    })?;
     Ok(out)
 }
 
@@ -39,7 +38,7 @@ fn resource_metrics(
     scratch: &mut Vec<u8>,
     out: &mut Vec<Point>,
 ) -> Result<(), DecodeError> {
-    let block = Block::read(body)?;
+    let block = Block::of_resource(body)?;
     let hash = block.hash(interner);
     // The shard is locked for the whole block: one uncontended lock per resource, not per point.
     let Some(shard) = interner.raw.get(hash as usize % interner.raw.len()) else {
@@ -54,15 +53,9 @@ fn resource_metrics(
         resource,
         resource_id,
     };
-    let mut reader = Reader::new(body);
-    while let Some(key) = reader.key()? {
-        if key.field == 2 && key.wire == LEN {
-            context.scope_metrics(reader.bytes()?, out)?;
-        } else {
-            reader.skip(key)?;
-        }
-    }
-    Ok(())
+    messages(body, 2, RESOURCE_DEPTH, |body| {
+        context.scope_metrics(body, out)
+    })
 }
 
 /// What stands above the points being read.
@@ -71,124 +64,134 @@ struct Context<'i, 's> {
     shard: &'s mut RawShard,
     scratch: &'s mut Vec<u8>,
     resource: Arc<Resource>,
-    resource_id: u64,
+    resource_id: u32,
 }
 
-/// Fields of a `Metric` before its data.
+/// Fields of a `Metric` besides its points.
 #[derive(Default)]
 struct MetricHead<'a> {
-    name: &'a str,
-    description: &'a str,
-    unit: &'a str,
+    name: &'a [u8],
+    description: &'a [u8],
+    unit: &'a [u8],
     metadata: Vec<&'a [u8]>,
     /// Field number and body of the data oneof; of several types the last one wins.
     data: Option<(u32, Cow<'a, [u8]>)>,
 }
 
-impl Context<'_, '_> {
-    fn scope_metrics(&mut self, body: &[u8], out: &mut Vec<Point>) -> Result<(), DecodeError> {
-        let (scope, scope_id) = Block::read(body)?.scope(self.interner, self.shard)?;
+impl<'a> MetricHead<'a> {
+    /// Reads the fields; strings and metadata are checked when they are new, see `meta`.
+    fn read(body: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut head = Self::default();
         let mut reader = Reader::new(body);
         while let Some(key) = reader.key()? {
-            if key.field == 2 && key.wire == LEN {
-                self.metric(reader.bytes()?, &scope, scope_id, out)?;
-            } else {
-                reader.skip(key)?;
+            match key.field {
+                1 => head.name = reader.bytes_of(key)?,
+                2 => head.description = reader.bytes_of(key)?,
+                3 => head.unit = reader.bytes_of(key)?,
+                5 | 7 | 9 | 10 | 11 => {
+                    let data = reader.bytes_of(key)?;
+                    head.data = Some(match head.data.take() {
+                        None => (key.field, data.into()),
+                        // A repeated message merges, and so do its bytes; another type takes the
+                        // place. Either way every part has to be good.
+                        Some((field, before)) => {
+                            check(body, &schema::METRIC, ITEM_DEPTH)?;
+                            if field == key.field {
+                                (field, [&before, data].concat().into())
+                            } else {
+                                (key.field, data.into())
+                            }
+                        }
+                    });
+                }
+                12 => head.metadata.push(reader.bytes_of(key)?),
+                _ => reader.skip_within(key, ITEM_DEPTH)?,
             }
         }
-        Ok(())
+        Ok(head)
+    }
+}
+
+/// Resource, scope and metric of the points being read.
+struct Above<'a> {
+    scope: &'a Arc<Scope>,
+    metric: Arc<MetricMeta>,
+    context: RawContext,
+}
+
+impl Context<'_, '_> {
+    fn scope_metrics(&mut self, body: &[u8], out: &mut Vec<Point>) -> Result<(), DecodeError> {
+        let (scope, scope_id) = Block::of_scope(body)?.scope(self.interner, self.shard)?;
+        messages(body, 2, SCOPE_DEPTH, |body| {
+            self.metric(body, &scope, scope_id, out)
+        })
     }
 
     fn metric(
         &mut self,
         body: &[u8],
         scope: &Arc<Scope>,
-        scope_id: u64,
+        scope_id: u32,
         out: &mut Vec<Point>,
     ) -> Result<(), DecodeError> {
-        let mut head = MetricHead::default();
-        let mut reader = Reader::new(body);
-        while let Some(key) = reader.key()? {
-            match (key.field, key.wire) {
-                (1, LEN) => head.name = reader.str()?,
-                (2, LEN) => head.description = reader.str()?,
-                (3, LEN) => head.unit = reader.str()?,
-                (5 | 7 | 9 | 10 | 11, LEN) => {
-                    let body = reader.bytes()?;
-                    head.data = Some(match head.data.take() {
-                        // A repeated message merges, and so do its bytes.
-                        Some((field, before)) if field == key.field => {
-                            (field, [&before, body].concat().into())
-                        }
-                        _ => (key.field, body.into()),
-                    });
-                }
-                (12, LEN) => head.metadata.push(reader.bytes()?),
-                _ => reader.skip(key)?,
-            }
-        }
+        let mut head = MetricHead::read(body)?;
         let Some((field, data)) = head.data.take() else {
-            return Ok(());
+            // No points, and so no series; but it has to be good.
+            return check(body, &schema::METRIC, ITEM_DEPTH);
         };
-        let Some(kind) = kind(field, &data)? else {
-            return Ok(());
-        };
+        let kind = kind(field, &data)?;
         let (metric, metric_id) = self.meta(&head, kind)?;
-        let mut reader = Reader::new(&data);
-        while let Some(key) = reader.key()? {
-            if key.field != 1 || key.wire != LEN {
-                reader.skip(key)?;
-                continue;
-            }
-            let body = reader.bytes()?;
-            self.scratch.clear();
-            let (parsed, attributes) = points::parse(field, body, self.scratch)?;
-            let series = self.series(
-                scope,
-                &metric,
-                (self.resource_id, scope_id, metric_id),
-                attributes,
-            )?;
+        let above = Above {
+            scope,
+            metric,
+            context: [self.resource_id, scope_id, metric_id],
+        };
+        messages(&data, 1, DATA_DEPTH, |body| {
+            let predicted = self.shard.series.predict(above.context);
+            let raw = predicted.map(|(_, entry)| &*entry.raw);
+            let (parsed, attributes) = points::parse(field, body, raw, self.scratch)?;
+            let predicted = predicted.map(|(at, _)| at);
+            let series = self.series(&above, predicted, attributes)?;
             out.push(parsed.into_point(series));
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn meta(
         &mut self,
         head: &MetricHead<'_>,
         kind: MetricKind,
-    ) -> Result<(Arc<MetricMeta>, u64), DecodeError> {
+    ) -> Result<(Arc<MetricMeta>, u32), DecodeError> {
         let (interner, tick) = (self.interner, self.shard.tick);
-        let hash = interner.hash_bytes(head.name.as_bytes())
-            ^ interner.hash_bytes(head.unit.as_bytes()).rotate_left(17);
+        let hash = interner.hash_bytes(head.name) ^ interner.hash_bytes(head.unit).rotate_left(17);
         let same = |e: &RawMetric| {
             e.hash == hash
-                && *e.value.name == *head.name
+                && e.value.name.as_bytes() == head.name
                 && e.value.kind == kind
-                && *e.value.unit == *head.unit
-                && *e.value.description == *head.description
+                && e.value.unit.as_bytes() == head.unit
+                && e.value.description.as_bytes() == head.description
                 && same_metadata(&e.raw_metadata, &head.metadata)
         };
         if let Some(entry) = self.shard.metrics.find_mut(hash, same) {
             entry.tick = tick;
             return Ok((entry.value.clone(), entry.id));
         }
+        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| DecodeError::Utf8);
         let mut metadata = AttributesBuilder::default();
         for body in &head.metadata {
-            metadata.decode(body)?;
+            check(body, &schema::KEY_VALUE, ITEM_DEPTH - 1)?;
+            metadata.put_checked(body);
         }
         let value = interner.metric(MetricMeta {
-            name: head.name.into(),
-            unit: head.unit.into(),
-            description: head.description.into(),
+            name: text(head.name)?.into(),
+            unit: text(head.unit)?.into(),
+            description: text(head.description)?.into(),
             kind,
             metadata: metadata.build(),
         });
-        self.shard.last_id += 1;
-        let id = self.shard.last_id;
-        let raw_metadata: Box<[u8]> = head.metadata.concat().into();
-        if interner.charge(RawSeries::footprint(raw_metadata.len())) {
+        let id = interner.fresh_id(self.shard);
+        let raw_metadata = join_metadata(&head.metadata);
+        if interner.charge(footprint(raw_metadata.len())) {
             let entry = RawMetric {
                 hash,
                 raw_metadata,
@@ -205,50 +208,61 @@ impl Context<'_, '_> {
     #[inline]
     fn series(
         &mut self,
-        scope: &Arc<Scope>,
-        metric: &Arc<MetricMeta>,
-        context: (u64, u64, u64),
+        above: &Above<'_>,
+        predicted: Option<u32>,
         raw: points::RawAttributes<'_>,
-    ) -> Result<Arc<crate::series::Series>, DecodeError> {
-        let bytes = match raw {
-            points::RawAttributes::Contiguous(bytes) => bytes,
-            points::RawAttributes::Gathered => self.scratch.as_slice(),
-        };
-        let mix = context.2 ^ context.1.rotate_left(21) ^ context.0.rotate_left(42);
-        let hash = self.interner.hash_bytes(bytes) ^ mix.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    ) -> Result<Arc<Series>, DecodeError> {
         let tick = self.shard.tick;
-        let same = |e: &RawSeries| e.hash == hash && e.context == context && *e.raw == *bytes;
-        if let Some(entry) = self.shard.series.find_mut(hash, same) {
-            entry.tick = tick;
-            return Ok(entry.series.clone());
+        let bytes = match (raw, predicted) {
+            (points::RawAttributes::Predicted, Some(at)) => {
+                if let Some(series) = self.shard.series.take_predicted(at, tick) {
+                    return Ok(series);
+                }
+                // A place that was free: then nothing was predicted, see `predict`.
+                &[]
+            }
+            (points::RawAttributes::Contiguous(bytes), _) => bytes,
+            _ => self.scratch.as_slice(),
+        };
+        let context = above.context;
+        let mix = context.map(u64::from);
+        let mix = mix[0] ^ mix[1].rotate_left(21) ^ mix[2].rotate_left(42);
+        let hash = self.interner.hash_bytes(bytes) ^ mix.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        if let Some(series) = self.shard.series.find(hash, context, bytes, tick) {
+            return Ok(series);
         }
         let labels = decode_labels(bytes)?;
-        let series = self.interner.series(&self.resource, scope, metric, labels);
-        if series.index() != crate::series::SeriesIndex::NONE
-            && self.interner.charge(RawSeries::footprint(bytes.len()))
-        {
-            let entry = RawSeries {
-                hash,
-                context,
-                raw: bytes.into(),
-                series: series.clone(),
-                tick,
-            };
-            self.shard.series.insert_unique(hash, entry, |e| e.hash);
+        let series = self
+            .interner
+            .series(&self.resource, above.scope, &above.metric, labels);
+        if series.index() != SeriesIndex::NONE && self.interner.charge(footprint(bytes.len())) {
+            self.shard
+                .series
+                .insert(hash, context, bytes, series.clone(), tick);
         }
         Ok(series)
     }
 }
 
-fn same_metadata(raw: &[u8], parts: &[&[u8]]) -> bool {
-    let mut rest = raw;
+/// Metadata entries as a raw entry keeps them: each with its length in front.
+fn join_metadata(parts: &[&[u8]]) -> Box<[u8]> {
+    let mut out = Vec::new();
     for part in parts {
-        match rest.strip_prefix(*part) {
-            Some(tail) => rest = tail,
-            None => return false,
-        }
+        out.extend_from_slice(&part.len().to_le_bytes());
+        out.extend_from_slice(part);
     }
-    rest.is_empty()
+    out.into()
+}
+
+fn same_metadata(raw: &[u8], parts: &[&[u8]]) -> bool {
+    let mut rest = Some(raw);
+    for part in parts {
+        let length = part.len().to_le_bytes();
+        rest = rest
+            .and_then(|r| r.strip_prefix(&length))
+            .and_then(|r| r.strip_prefix(*part));
+    }
+    rest.is_some_and(<[u8]>::is_empty)
 }
 
 /// A run of attribute fields, keys included, whatever their field number.
@@ -256,34 +270,38 @@ fn decode_labels(raw: &[u8]) -> Result<Attributes, DecodeError> {
     let mut builder = AttributesBuilder::default();
     let mut reader = Reader::new(raw);
     while let Some(key) = reader.key()? {
-        key.expect(LEN)?;
-        builder.decode(reader.bytes()?)?;
+        let body = reader.bytes_of(key)?;
+        check(body, &schema::KEY_VALUE, points::PART_DEPTH)?;
+        builder.put_checked(body);
     }
     Ok(builder.build())
 }
 
+/// Prost's count of levels left within the data of a metric.
+const DATA_DEPTH: u32 = ITEM_DEPTH - 1;
+
 /// The metric type of a data field; temporality and monotonicity stand behind the points.
-fn kind(field: u32, data: &[u8]) -> Result<Option<MetricKind>, DecodeError> {
+fn kind(field: u32, data: &[u8]) -> Result<MetricKind, DecodeError> {
     let (mut temporality, mut monotonic) = (Temporality::Unspecified, false);
     if matches!(field, 7 | 9 | 10) {
         let mut reader = Reader::new(data);
         while let Some(key) = reader.key()? {
-            match (key.field, key.wire) {
-                (2, VARINT) => temporality = Temporality::from_otlp(reader.varint()? as i32),
-                (3, VARINT) if field == 7 => monotonic = reader.varint()? != 0,
-                _ => reader.skip(key)?,
+            match key.field {
+                1 => drop(reader.bytes_of(key)?),
+                2 => temporality = Temporality::from_otlp(reader.varint_of(key)? as i32),
+                3 if field == 7 => monotonic = reader.varint_of(key)? != 0,
+                _ => reader.skip_within(key, DATA_DEPTH)?,
             }
         }
     }
     Ok(match field {
-        5 => Some(MetricKind::Gauge),
-        7 => Some(MetricKind::Sum {
+        5 => MetricKind::Gauge,
+        7 => MetricKind::Sum {
             temporality,
             monotonic,
-        }),
-        9 => Some(MetricKind::Histogram { temporality }),
-        10 => Some(MetricKind::ExponentialHistogram { temporality }),
-        11 => Some(MetricKind::Summary),
-        _ => None,
+        },
+        9 => MetricKind::Histogram { temporality },
+        10 => MetricKind::ExponentialHistogram { temporality },
+        _ => MetricKind::Summary,
     })
 }

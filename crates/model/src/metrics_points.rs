@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use crate::blocks::ITEM_DEPTH;
+use crate::check::check;
 use crate::error::DecodeError;
 use crate::point::{
     Buckets, Exemplar, ExemplarValue, ExponentialHistogram, Extras, Histogram, Point, PointValue,
     Summary,
 };
+use crate::schema;
 use crate::series::Series;
-use crate::wire::{FIXED64, LEN, Reader, VARINT, unzigzag};
+use crate::wire::{Key, LEN, Reader, unzigzag};
 
 /// A point without its series.
 pub(crate) struct Parsed {
@@ -53,48 +56,91 @@ impl Parsed {
 /// Where a point's attribute fields (keys included) are.
 #[derive(Clone, Copy)]
 pub(crate) enum RawAttributes<'a> {
+    /// They are the bytes that were predicted.
+    Predicted,
     /// One run of the message, the usual case.
     Contiguous(&'a [u8]),
     /// Spread over the message; gathered in the scratch buffer.
     Gathered,
 }
 
-/// Collects the attribute fields of a message without copying while they are neighbours.
-struct Attrs<'a> {
+/// Prost's count of levels left within a data point.
+const POINT_DEPTH: u32 = ITEM_DEPTH - 2;
+/// The same within its attributes and exemplars.
+pub(crate) const PART_DEPTH: u32 = POINT_DEPTH - 1;
+
+/// A data point message being read: collects the attribute fields without copying while they are
+/// neighbours.
+struct Source<'a, 's> {
     body: &'a [u8],
+    reader: Reader<'a>,
+    /// The attributes that should come, with their keys.
+    predicted: Option<&'s [u8]>,
+    as_predicted: bool,
     start: usize,
     end: usize,
+    scratch: &'s mut Vec<u8>,
     gathered: bool,
 }
 
-impl<'a> Attrs<'a> {
-    fn new(body: &'a [u8]) -> Self {
+impl<'a, 's> Source<'a, 's> {
+    fn new(body: &'a [u8], predicted: Option<&'s [u8]>, scratch: &'s mut Vec<u8>) -> Self {
         Self {
             body,
+            reader: Reader::new(body),
+            predicted,
+            as_predicted: false,
             start: 0,
             end: 0,
+            scratch,
             gathered: false,
         }
     }
 
-    /// Notes a field that lasted from `start` to `end` within the message.
+    /// Reads an attribute field, or all of them if they are as predicted; `from` are the bytes
+    /// from its key on.
     #[inline]
-    fn add(&mut self, start: usize, end: usize, scratch: &mut Vec<u8>) {
+    fn attribute(&mut self, key: Key, from: &'a [u8]) -> Result<(), DecodeError> {
+        let start = self.body.len() - from.len();
+        let predicted = self
+            .predicted
+            .filter(|raw| self.end == 0 && !raw.is_empty() && from.starts_with(raw));
+        self.as_predicted = predicted.is_some();
+        match predicted {
+            Some(raw) => {
+                self.reader = Reader::new(from);
+                self.reader.advance(raw.len());
+            }
+            None => {
+                self.reader.bytes_of(key)?;
+            }
+        }
+        let end = self.body.len() - self.reader.rest().len();
         if self.end == 0 {
             (self.start, self.end) = (start, end);
         } else if !self.gathered && self.end == start {
             self.end = end;
         } else {
             if !self.gathered {
-                scratch.extend_from_slice(self.body.get(self.start..self.end).unwrap_or(&[]));
+                let run = self.body.get(self.start..self.end).unwrap_or(&[]);
+                self.scratch.extend_from_slice(run);
                 self.gathered = true;
             }
-            scratch.extend_from_slice(self.body.get(start..end).unwrap_or(&[]));
+            let field = self.body.get(start..end).unwrap_or(&[]);
+            self.scratch.extend_from_slice(field);
         }
+        Ok(())
+    }
+
+    /// Steps over a field that nobody knows.
+    fn skip(&mut self, key: Key) -> Result<(), DecodeError> {
+        self.reader.skip_within(key, POINT_DEPTH)
     }
 
     fn finish(self) -> RawAttributes<'a> {
-        if self.gathered {
+        if self.as_predicted || self.end == 0 && self.predicted == Some(&[]) {
+            RawAttributes::Predicted
+        } else if self.gathered {
             RawAttributes::Gathered
         } else {
             RawAttributes::Contiguous(self.body.get(self.start..self.end).unwrap_or(&[]))
@@ -102,158 +148,149 @@ impl<'a> Attrs<'a> {
     }
 }
 
-/// Parses a data point of the metric data field `field`.
+/// Parses a data point of the metric data field `field`. Attributes are not looked into; everything
+/// else is checked.
 #[inline]
 pub(crate) fn parse<'a>(
     field: u32,
     body: &'a [u8],
+    predicted: Option<&[u8]>,
     scratch: &mut Vec<u8>,
 ) -> Result<(Parsed, RawAttributes<'a>), DecodeError> {
+    scratch.clear();
+    let source = Source::new(body, predicted, scratch);
     match field {
-        5 | 7 => number(body, scratch),
-        9 => histogram(body, scratch),
-        10 => exponential(body, scratch),
-        _ => summary(body, scratch),
+        5 | 7 => number(source),
+        9 => histogram(source),
+        10 => exponential(source),
+        _ => summary(source),
     }
 }
 
-fn number<'a>(
-    body: &'a [u8],
-    scratch: &mut Vec<u8>,
-) -> Result<(Parsed, RawAttributes<'a>), DecodeError> {
+type Read<'a> = Result<(Parsed, RawAttributes<'a>), DecodeError>;
+
+#[inline]
+fn number<'a>(mut source: Source<'a, '_>) -> Read<'a> {
     let mut parsed = Parsed::new(PointValue::Empty);
-    let mut attrs = Attrs::new(body);
-    let mut reader = Reader::new(body);
     loop {
-        let at = body.len() - reader.rest().len();
-        let Some(key) = reader.key()? else { break };
-        match (key.field, key.wire) {
-            (7, LEN) => {
-                reader.bytes()?;
-                attrs.add(at, body.len() - reader.rest().len(), scratch);
-            }
-            (2, FIXED64) => parsed.start_ns = reader.fixed64()?,
-            (3, FIXED64) => parsed.time_ns = reader.fixed64()?,
-            (4, FIXED64) => parsed.value = PointValue::Double(f64::from_bits(reader.fixed64()?)),
-            (6, FIXED64) => parsed.value = PointValue::Int(reader.fixed64()? as i64),
-            (5, LEN) => parsed.exemplars.push(exemplar(reader.bytes()?)?),
-            (8, VARINT) => parsed.flags = reader.varint()? as u32,
-            _ => reader.skip(key)?,
+        let from = source.reader.rest();
+        let Some(key) = source.reader.key()? else {
+            break;
+        };
+        let reader = &mut source.reader;
+        match key.field {
+            7 => source.attribute(key, from)?,
+            2 => parsed.start_ns = reader.fixed64_of(key)?,
+            3 => parsed.time_ns = reader.fixed64_of(key)?,
+            4 => parsed.value = PointValue::Double(f64::from_bits(reader.fixed64_of(key)?)),
+            6 => parsed.value = PointValue::Int(reader.fixed64_of(key)? as i64),
+            5 => parsed.exemplars.push(exemplar(reader.bytes_of(key)?)?),
+            8 => parsed.flags = reader.varint_of(key)? as u32,
+            _ => source.skip(key)?,
         }
     }
-    Ok((parsed, attrs.finish()))
+    Ok((parsed, source.finish()))
 }
 
-fn histogram<'a>(
-    body: &'a [u8],
-    scratch: &mut Vec<u8>,
-) -> Result<(Parsed, RawAttributes<'a>), DecodeError> {
+fn histogram<'a>(mut source: Source<'a, '_>) -> Read<'a> {
     let mut parsed = Parsed::new(PointValue::Empty);
     let mut h = Histogram::default();
-    let mut attrs = Attrs::new(body);
-    let mut reader = Reader::new(body);
     loop {
-        let at = body.len() - reader.rest().len();
-        let Some(key) = reader.key()? else { break };
-        match (key.field, key.wire) {
-            (9, LEN) => {
-                reader.bytes()?;
-                attrs.add(at, body.len() - reader.rest().len(), scratch);
-            }
-            (2, FIXED64) => parsed.start_ns = reader.fixed64()?,
-            (3, FIXED64) => parsed.time_ns = reader.fixed64()?,
-            (4, FIXED64) => h.count = reader.fixed64()?,
-            (5, FIXED64) => h.sum = Some(f64::from_bits(reader.fixed64()?)),
-            (6, LEN) => fixed_run(reader.bytes()?, &mut h.bucket_counts, |v| v)?,
-            (6, FIXED64) => h.bucket_counts.push(reader.fixed64()?),
-            (7, LEN) => fixed_run(reader.bytes()?, &mut h.explicit_bounds, f64::from_bits)?,
-            (7, FIXED64) => h.explicit_bounds.push(f64::from_bits(reader.fixed64()?)),
-            (8, LEN) => parsed.exemplars.push(exemplar(reader.bytes()?)?),
-            (10, VARINT) => parsed.flags = reader.varint()? as u32,
-            (11, FIXED64) => h.min = Some(f64::from_bits(reader.fixed64()?)),
-            (12, FIXED64) => h.max = Some(f64::from_bits(reader.fixed64()?)),
-            _ => reader.skip(key)?,
+        let from = source.reader.rest();
+        let Some(key) = source.reader.key()? else {
+            break;
+        };
+        let reader = &mut source.reader;
+        match key.field {
+            9 => source.attribute(key, from)?,
+            2 => parsed.start_ns = reader.fixed64_of(key)?,
+            3 => parsed.time_ns = reader.fixed64_of(key)?,
+            4 => h.count = reader.fixed64_of(key)?,
+            5 => h.sum = Some(f64::from_bits(reader.fixed64_of(key)?)),
+            6 => fixed_run(reader, key, &mut h.bucket_counts, |v| v)?,
+            7 => fixed_run(reader, key, &mut h.explicit_bounds, f64::from_bits)?,
+            8 => parsed.exemplars.push(exemplar(reader.bytes_of(key)?)?),
+            10 => parsed.flags = reader.varint_of(key)? as u32,
+            11 => h.min = Some(f64::from_bits(reader.fixed64_of(key)?)),
+            12 => h.max = Some(f64::from_bits(reader.fixed64_of(key)?)),
+            _ => source.skip(key)?,
         }
     }
     parsed.value = PointValue::Histogram(Box::new(h));
-    Ok((parsed, attrs.finish()))
+    Ok((parsed, source.finish()))
 }
 
-fn exponential<'a>(
-    body: &'a [u8],
-    scratch: &mut Vec<u8>,
-) -> Result<(Parsed, RawAttributes<'a>), DecodeError> {
+fn exponential<'a>(mut source: Source<'a, '_>) -> Read<'a> {
     let mut parsed = Parsed::new(PointValue::Empty);
     let mut h = ExponentialHistogram::default();
-    let mut attrs = Attrs::new(body);
-    let mut reader = Reader::new(body);
     loop {
-        let at = body.len() - reader.rest().len();
-        let Some(key) = reader.key()? else { break };
-        match (key.field, key.wire) {
-            (1, LEN) => {
-                reader.bytes()?;
-                attrs.add(at, body.len() - reader.rest().len(), scratch);
-            }
-            (2, FIXED64) => parsed.start_ns = reader.fixed64()?,
-            (3, FIXED64) => parsed.time_ns = reader.fixed64()?,
-            (4, FIXED64) => h.count = reader.fixed64()?,
-            (5, FIXED64) => h.sum = Some(f64::from_bits(reader.fixed64()?)),
-            (6, VARINT) => h.scale = unzigzag(reader.varint()? & 0xffff_ffff) as i32,
-            (7, FIXED64) => h.zero_count = reader.fixed64()?,
-            (8, LEN) => buckets(reader.bytes()?, h.positive.get_or_insert_default())?,
-            (9, LEN) => buckets(reader.bytes()?, h.negative.get_or_insert_default())?,
-            (10, VARINT) => parsed.flags = reader.varint()? as u32,
-            (11, LEN) => parsed.exemplars.push(exemplar(reader.bytes()?)?),
-            (12, FIXED64) => h.min = Some(f64::from_bits(reader.fixed64()?)),
-            (13, FIXED64) => h.max = Some(f64::from_bits(reader.fixed64()?)),
-            (14, FIXED64) => h.zero_threshold = f64::from_bits(reader.fixed64()?),
-            _ => reader.skip(key)?,
+        let from = source.reader.rest();
+        let Some(key) = source.reader.key()? else {
+            break;
+        };
+        let reader = &mut source.reader;
+        match key.field {
+            1 => source.attribute(key, from)?,
+            2 => parsed.start_ns = reader.fixed64_of(key)?,
+            3 => parsed.time_ns = reader.fixed64_of(key)?,
+            4 => h.count = reader.fixed64_of(key)?,
+            5 => h.sum = Some(f64::from_bits(reader.fixed64_of(key)?)),
+            6 => h.scale = unzigzag(reader.varint_of(key)? & 0xffff_ffff) as i32,
+            7 => h.zero_count = reader.fixed64_of(key)?,
+            8 => buckets(reader.bytes_of(key)?, h.positive.get_or_insert_default())?,
+            9 => buckets(reader.bytes_of(key)?, h.negative.get_or_insert_default())?,
+            10 => parsed.flags = reader.varint_of(key)? as u32,
+            11 => parsed.exemplars.push(exemplar(reader.bytes_of(key)?)?),
+            12 => h.min = Some(f64::from_bits(reader.fixed64_of(key)?)),
+            13 => h.max = Some(f64::from_bits(reader.fixed64_of(key)?)),
+            14 => h.zero_threshold = f64::from_bits(reader.fixed64_of(key)?),
+            _ => source.skip(key)?,
         }
     }
     parsed.value = PointValue::ExponentialHistogram(Box::new(h));
-    Ok((parsed, attrs.finish()))
+    Ok((parsed, source.finish()))
 }
 
-fn summary<'a>(
-    body: &'a [u8],
-    scratch: &mut Vec<u8>,
-) -> Result<(Parsed, RawAttributes<'a>), DecodeError> {
+fn summary<'a>(mut source: Source<'a, '_>) -> Read<'a> {
     let mut parsed = Parsed::new(PointValue::Empty);
     let mut s = Summary::default();
-    let mut attrs = Attrs::new(body);
-    let mut reader = Reader::new(body);
     loop {
-        let at = body.len() - reader.rest().len();
-        let Some(key) = reader.key()? else { break };
-        match (key.field, key.wire) {
-            (7, LEN) => {
-                reader.bytes()?;
-                attrs.add(at, body.len() - reader.rest().len(), scratch);
-            }
-            (2, FIXED64) => parsed.start_ns = reader.fixed64()?,
-            (3, FIXED64) => parsed.time_ns = reader.fixed64()?,
-            (4, FIXED64) => s.count = reader.fixed64()?,
-            (5, FIXED64) => s.sum = f64::from_bits(reader.fixed64()?),
-            (6, LEN) => s.quantiles.push(quantile(reader.bytes()?)?),
-            (8, VARINT) => parsed.flags = reader.varint()? as u32,
-            _ => reader.skip(key)?,
+        let from = source.reader.rest();
+        let Some(key) = source.reader.key()? else {
+            break;
+        };
+        let reader = &mut source.reader;
+        match key.field {
+            7 => source.attribute(key, from)?,
+            2 => parsed.start_ns = reader.fixed64_of(key)?,
+            3 => parsed.time_ns = reader.fixed64_of(key)?,
+            4 => s.count = reader.fixed64_of(key)?,
+            5 => s.sum = f64::from_bits(reader.fixed64_of(key)?),
+            6 => s.quantiles.push(quantile(reader.bytes_of(key)?)?),
+            8 => parsed.flags = reader.varint_of(key)? as u32,
+            _ => source.skip(key)?,
         }
     }
     parsed.value = PointValue::Summary(Box::new(s));
-    Ok((parsed, attrs.finish()))
+    Ok((parsed, source.finish()))
 }
 
-/// A packed run of eight-byte values.
+/// Eight-byte values, packed or one by one.
 fn fixed_run<T>(
-    body: &[u8],
+    reader: &mut Reader<'_>,
+    key: Key,
     out: &mut Vec<T>,
     convert: impl Fn(u64) -> T,
 ) -> Result<(), DecodeError> {
+    if key.wire != LEN {
+        out.push(convert(reader.fixed64_of(key)?));
+        return Ok(());
+    }
+    let body = reader.bytes()?;
     out.reserve(body.len() / 8);
-    let mut reader = Reader::new(body);
-    while !reader.is_empty() {
-        out.push(convert(reader.fixed64()?));
+    let mut run = Reader::new(body);
+    while !run.is_empty() {
+        out.push(convert(run.fixed64()?));
     }
     Ok(())
 }
@@ -261,16 +298,16 @@ fn fixed_run<T>(
 fn buckets(body: &[u8], buckets: &mut Buckets) -> Result<(), DecodeError> {
     let mut reader = Reader::new(body);
     while let Some(key) = reader.key()? {
-        match (key.field, key.wire) {
-            (1, VARINT) => buckets.offset = unzigzag(reader.varint()? & 0xffff_ffff) as i32,
-            (2, VARINT) => buckets.counts.push(reader.varint()?),
-            (2, LEN) => {
+        match key.field {
+            1 => buckets.offset = unzigzag(reader.varint_of(key)? & 0xffff_ffff) as i32,
+            2 if key.wire == LEN => {
                 let mut run = Reader::new(reader.bytes()?);
                 while !run.is_empty() {
                     buckets.counts.push(run.varint()?);
                 }
             }
-            _ => reader.skip(key)?,
+            2 => buckets.counts.push(reader.varint_of(key)?),
+            _ => reader.skip_within(key, PART_DEPTH)?,
         }
     }
     Ok(())
@@ -280,29 +317,31 @@ fn quantile(body: &[u8]) -> Result<(f64, f64), DecodeError> {
     let (mut quantile, mut value) = (0.0, 0.0);
     let mut reader = Reader::new(body);
     while let Some(key) = reader.key()? {
-        match (key.field, key.wire) {
-            (1, FIXED64) => quantile = f64::from_bits(reader.fixed64()?),
-            (2, FIXED64) => value = f64::from_bits(reader.fixed64()?),
-            _ => reader.skip(key)?,
+        match key.field {
+            1 => quantile = f64::from_bits(reader.fixed64_of(key)?),
+            2 => value = f64::from_bits(reader.fixed64_of(key)?),
+            _ => reader.skip_within(key, PART_DEPTH)?,
         }
     }
     Ok((quantile, value))
 }
 
 fn exemplar(body: &[u8]) -> Result<Exemplar, DecodeError> {
+    check(body, &schema::EXEMPLAR, PART_DEPTH)?;
     let mut exemplar = Exemplar::default();
     let mut attributes = crate::attributes::AttributesBuilder::default();
     let mut reader = Reader::new(body);
     while let Some(key) = reader.key()? {
-        match (key.field, key.wire) {
-            (2, FIXED64) => exemplar.time_ns = reader.fixed64()?,
-            (3, FIXED64) => {
-                exemplar.value = Some(ExemplarValue::Double(f64::from_bits(reader.fixed64()?)));
+        match key.field {
+            2 => exemplar.time_ns = reader.fixed64_of(key)?,
+            3 => {
+                let value = f64::from_bits(reader.fixed64_of(key)?);
+                exemplar.value = Some(ExemplarValue::Double(value));
             }
-            (4, LEN) => exemplar.span_id = reader.bytes()?.into(),
-            (5, LEN) => exemplar.trace_id = reader.bytes()?.into(),
-            (6, FIXED64) => exemplar.value = Some(ExemplarValue::Int(reader.fixed64()? as i64)),
-            (7, LEN) => attributes.decode(reader.bytes()?)?,
+            4 => exemplar.span_id = reader.bytes_of(key)?.into(),
+            5 => exemplar.trace_id = reader.bytes_of(key)?.into(),
+            6 => exemplar.value = Some(ExemplarValue::Int(reader.fixed64_of(key)? as i64)),
+            7 => attributes.put_checked(reader.bytes_of(key)?),
             _ => reader.skip(key)?,
         }
     }

@@ -8,6 +8,8 @@
 pub(crate) struct Message {
     /// Place of a field in `fields` by its number, `NONE` for numbers the message does not have.
     slots: [u8; SLOTS],
+    /// Whether this is `KeyValue`, which has a short cut.
+    pub(crate) is_pair: bool,
     /// The fields in the order of the .proto file.
     pub(crate) fields: &'static [Field],
 }
@@ -90,7 +92,18 @@ impl Message {
             slots[fields[i].number as usize] = i as u8;
             i += 1;
         }
-        Self { slots, fields }
+        Self {
+            slots,
+            is_pair: false,
+            fields,
+        }
+    }
+
+    const fn pair(self) -> Self {
+        Self {
+            is_pair: true,
+            ..self
+        }
     }
 
     /// The field with this number.
@@ -351,7 +364,7 @@ static QUANTILE: Message = Message::new(&[
     field(1, "quantile", Double, One),
     field(2, "value", Double, One),
 ]);
-static EXEMPLAR: Message = Message::new(&[
+pub(crate) static EXEMPLAR: Message = Message::new(&[
     field(7, "filtered_attributes", of(&KEY_VALUE), Many),
     field(2, "time_unix_nano", Fixed64, One),
     field(3, "as_double", Double, OneOf),
@@ -360,7 +373,7 @@ static EXEMPLAR: Message = Message::new(&[
     field(5, "trace_id", TRACE_ID, One),
 ]);
 
-static RESOURCE: Message = Message::new(&[
+pub(crate) static RESOURCE: Message = Message::new(&[
     field(1, "attributes", of(&KEY_VALUE), Many),
     field(2, "dropped_attributes_count", Uint32, One),
     field(3, "entity_refs", of(&ENTITY_REF), Many),
@@ -371,7 +384,7 @@ static ENTITY_REF: Message = Message::new(&[
     field(3, "id_keys", Str, Many),
     field(4, "description_keys", Str, Many),
 ]);
-static SCOPE: Message = Message::new(&[
+pub(crate) static SCOPE: Message = Message::new(&[
     field(1, "name", Str, One),
     field(2, "version", Str, One),
     field(3, "attributes", of(&KEY_VALUE), Many),
@@ -381,7 +394,8 @@ pub(crate) static KEY_VALUE: Message = Message::new(&[
     field(1, "key", Str, One),
     field(2, "value", of(&ANY_VALUE), One),
     field(3, "key_strindex", Index, One),
-]);
+])
+.pair();
 pub(crate) static ANY_VALUE: Message = Message::new(&[
     field(1, "string_value", Str, OneOf),
     field(2, "bool_value", Bool, OneOf),

@@ -39,7 +39,7 @@ pub struct Traces {
 impl Traces {
     /// Takes an OTLP `ExportTraceServiceRequest` (or `TracesData`: the same encoding) as it is. Its
     /// whole structure is checked here, so that the sender learns of malformed bytes; spans are
-    /// read when somebody asks for them.
+    /// read when somebody asks for them, or at once if the batches before were asked.
     pub fn from_otlp(bytes: Bytes, interner: &Arc<Interner>) -> Result<Self, DecodeError> {
         let chunks = Chunks::from_otlp(bytes, interner)?;
         Ok(Self { chunks })

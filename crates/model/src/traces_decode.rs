@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::blocks::for_each_item;
+use crate::blocks::{ITEM_DEPTH, for_each_item};
 use crate::error::DecodeError;
 use crate::fill::{Copied, Filler};
 use crate::flat::Flat;
@@ -10,9 +10,12 @@ use crate::intern::Interner;
 use crate::series::{Resource, Scope};
 use crate::store::{EventRecord, LinkRecord, Slice};
 use crate::traces::SpanRecord;
-use crate::wire::{FIXED32, FIXED64, LEN, Reader, VARINT};
+use crate::wire::Reader;
 
-/// Reads a checked request of `items` spans.
+/// Prost's count of levels left within the parts of a span.
+const PART_DEPTH: u32 = ITEM_DEPTH - 1;
+
+/// Reads a request of about `items` spans, checking it on the way: refuses exactly what the check does.
 pub(crate) fn decode(
     bytes: &[u8],
     interner: &Interner,
@@ -27,7 +30,7 @@ pub(crate) fn decode(
     };
     for_each_item(bytes, interner, &mut state, State::start, State::span)?;
     Ok(Flat {
-        store: state.filler.finish(),
+        store: state.filler.finish()?,
         records: state.records,
     })
 }
@@ -61,32 +64,32 @@ impl State {
         loop {
             let from = reader.rest();
             let Some(key) = reader.key()? else { break };
-            match (key.field, key.wire) {
-                (9, LEN) => filler.attribute(whole, from, reader.bytes()?),
-                (3, LEN) => span.trace_state = filler.text(whole, from, reader.bytes()?),
-                (5, LEN) => span.name = filler.text(whole, from, reader.bytes()?),
-                (11 | 13, LEN) => {
-                    let part = reader.bytes()?;
+            match key.field {
+                9 => filler.attribute(whole, from, reader.bytes_of(key)?, ITEM_DEPTH)?,
+                3 => span.trace_state = filler.text(whole, from, reader.bytes_of(key)?),
+                5 => span.name = filler.text(whole, from, reader.bytes_of(key)?),
+                11 | 13 => {
+                    let part = reader.bytes_of(key)?;
                     filler.header(whole, from, part);
                     let end = body.len() - reader.rest().len();
                     self.nested.push((key.field, end - part.len(), end));
                 }
-                (15, LEN) => {
-                    let part = reader.bytes()?;
+                15 => {
+                    let part = reader.bytes_of(key)?;
                     filler.header(whole, from, part);
                     status(filler, whole, part, &mut span)?;
                 }
-                (1, LEN) => span.trace_id = filler.store.put_id(reader.bytes()?),
-                (2, LEN) => span.span_id = filler.store.put_id(reader.bytes()?),
-                (4, LEN) => span.parent_span_id = filler.store.put_id(reader.bytes()?),
-                (7, FIXED64) => span.start_ns = reader.fixed64()?,
-                (8, FIXED64) => span.end_ns = reader.fixed64()?,
-                (6, VARINT) => span.kind = reader.varint()? as i32,
-                (10, VARINT) => span.dropped_attributes = reader.varint()? as u32,
-                (12, VARINT) => span.dropped_events = reader.varint()? as u32,
-                (14, VARINT) => span.dropped_links = reader.varint()? as u32,
-                (16, FIXED32) => span.flags = reader.fixed32()?,
-                _ => reader.skip(key)?,
+                1 => span.trace_id = filler.store.put_id(reader.bytes_of(key)?),
+                2 => span.span_id = filler.store.put_id(reader.bytes_of(key)?),
+                4 => span.parent_span_id = filler.store.put_id(reader.bytes_of(key)?),
+                7 => span.start_ns = reader.fixed64_of(key)?,
+                8 => span.end_ns = reader.fixed64_of(key)?,
+                6 => span.kind = reader.varint_of(key)? as i32,
+                10 => span.dropped_attributes = reader.varint_of(key)? as u32,
+                12 => span.dropped_events = reader.varint_of(key)? as u32,
+                14 => span.dropped_links = reader.varint_of(key)? as u32,
+                16 => span.flags = reader.fixed32_of(key)?,
+                _ => reader.skip_within(key, ITEM_DEPTH)?,
             }
             if !matches!(key.field, 3 | 5 | 9 | 11 | 13 | 15) {
                 filler.blank(whole, from, reader.rest());
@@ -120,13 +123,13 @@ fn status(
     loop {
         let from = reader.rest();
         let Some(key) = reader.key()? else { break };
-        match (key.field, key.wire) {
-            (2, LEN) => span.status_message = filler.text(whole, from, reader.bytes()?),
-            (3, VARINT) => {
-                span.status_code = reader.varint()? as i32;
-                filler.blank(whole, from, reader.rest());
-            }
-            _ => filler.unknown(whole, from, &mut reader, key)?,
+        match key.field {
+            2 => span.status_message = filler.text(whole, from, reader.bytes_of(key)?),
+            3 => span.status_code = reader.varint_of(key)? as i32,
+            _ => reader.skip_within(key, PART_DEPTH)?,
+        }
+        if key.field != 2 {
+            filler.blank(whole, from, reader.rest());
         }
     }
     Ok(())
@@ -139,18 +142,15 @@ fn event(filler: &mut Filler, whole: Copied<'_>, body: &[u8]) -> Result<(), Deco
     loop {
         let from = reader.rest();
         let Some(key) = reader.key()? else { break };
-        match (key.field, key.wire) {
-            (1, FIXED64) => {
-                event.time_ns = reader.fixed64()?;
-                filler.blank(whole, from, reader.rest());
-            }
-            (2, LEN) => event.name = filler.text(whole, from, reader.bytes()?),
-            (3, LEN) => filler.attribute(whole, from, reader.bytes()?),
-            (4, VARINT) => {
-                event.dropped = reader.varint()? as u32;
-                filler.blank(whole, from, reader.rest());
-            }
-            _ => filler.unknown(whole, from, &mut reader, key)?,
+        match key.field {
+            2 => event.name = filler.text(whole, from, reader.bytes_of(key)?),
+            3 => filler.attribute(whole, from, reader.bytes_of(key)?, PART_DEPTH)?,
+            1 => event.time_ns = reader.fixed64_of(key)?,
+            4 => event.dropped = reader.varint_of(key)? as u32,
+            _ => reader.skip_within(key, PART_DEPTH)?,
+        }
+        if !matches!(key.field, 2 | 3) {
+            filler.blank(whole, from, reader.rest());
         }
     }
     event.attributes = filler.run_from(first);
@@ -165,14 +165,14 @@ fn link(filler: &mut Filler, whole: Copied<'_>, body: &[u8]) -> Result<(), Decod
     loop {
         let from = reader.rest();
         let Some(key) = reader.key()? else { break };
-        match (key.field, key.wire) {
-            (3, LEN) => link.trace_state = filler.text(whole, from, reader.bytes()?),
-            (4, LEN) => filler.attribute(whole, from, reader.bytes()?),
-            (1, LEN) => link.trace_id = filler.store.put_id(reader.bytes()?),
-            (2, LEN) => link.span_id = filler.store.put_id(reader.bytes()?),
-            (5, VARINT) => link.dropped = reader.varint()? as u32,
-            (6, FIXED32) => link.flags = reader.fixed32()?,
-            _ => reader.skip(key)?,
+        match key.field {
+            3 => link.trace_state = filler.text(whole, from, reader.bytes_of(key)?),
+            4 => filler.attribute(whole, from, reader.bytes_of(key)?, PART_DEPTH)?,
+            1 => link.trace_id = filler.store.put_id(reader.bytes_of(key)?),
+            2 => link.span_id = filler.store.put_id(reader.bytes_of(key)?),
+            5 => link.dropped = reader.varint_of(key)? as u32,
+            6 => link.flags = reader.fixed32_of(key)?,
+            _ => reader.skip_within(key, PART_DEPTH)?,
         }
         if !matches!(key.field, 3 | 4) {
             filler.blank(whole, from, reader.rest());

@@ -148,7 +148,7 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn text(&mut self) -> Result<&'a [u8], DecodeError> {
         let body = self.bytes()?;
-        if body.is_ascii() || std::str::from_utf8(body).is_ok() {
+        if crate::check::is_ascii(body) || std::str::from_utf8(body).is_ok() {
             Ok(body)
         } else {
             Err(DecodeError::Utf8)
@@ -159,6 +159,40 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn str(&mut self) -> Result<&'a str, DecodeError> {
         std::str::from_utf8(self.bytes()?).map_err(|_| DecodeError::Utf8)
+    }
+
+    /// The value of a varint field.
+    #[inline]
+    pub(crate) fn varint_of(&mut self, key: Key) -> Result<u64, DecodeError> {
+        key.expect(VARINT)?;
+        self.varint()
+    }
+
+    /// The value of a fixed64 field.
+    #[inline]
+    pub(crate) fn fixed64_of(&mut self, key: Key) -> Result<u64, DecodeError> {
+        key.expect(FIXED64)?;
+        self.fixed64()
+    }
+
+    /// The value of a fixed32 field.
+    #[inline]
+    pub(crate) fn fixed32_of(&mut self, key: Key) -> Result<u32, DecodeError> {
+        key.expect(FIXED32)?;
+        self.fixed32()
+    }
+
+    /// The body of a length-delimited field.
+    #[inline]
+    pub(crate) fn bytes_of(&mut self, key: Key) -> Result<&'a [u8], DecodeError> {
+        key.expect(LEN)?;
+        self.bytes()
+    }
+
+    /// Steps over bytes that were looked at already.
+    #[inline]
+    pub(crate) fn advance(&mut self, count: usize) {
+        self.buf = self.buf.get(count..).unwrap_or(&[]);
     }
 
     /// Steps over a field of any type, groups included.

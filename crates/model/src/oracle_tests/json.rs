@@ -8,7 +8,7 @@ use crate::oracle;
 use crate::{DecodeError, Logs, Metrics, Traces, ValueRef};
 
 proptest! {
-    #![proptest_config(cases(192))]
+    #![proptest_config(cases(128))]
 
     #[test]
     fn traces_survive_json(mut request in generate::traces()) {
