@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod components;
+pub mod demo;
 pub mod extra_config;
 pub mod feature_gates;
 pub mod fetch;

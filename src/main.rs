@@ -30,7 +30,7 @@ fn main() -> ExitCode {
             Command::Validate => run::validate(&options),
             Command::Components => inspect::components(),
             Command::PrintConfig(format, mode) => inspect::print_config(&options, format, mode),
-            Command::Demo => run::EXIT_OK,
+            Command::Demo => weir::demo::run(),
         },
     };
     ExitCode::from(code)
