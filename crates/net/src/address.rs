@@ -7,7 +7,7 @@ use std::path::Path;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::error::NetError;
+use crate::error::{NetError, describe};
 
 /// Connections that may wait to be accepted; the kernel caps it (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
@@ -62,7 +62,12 @@ pub fn split_host_port(endpoint: &str) -> Result<(&str, u16), NetError> {
 pub fn listen_tcp(endpoint: &str) -> Result<Listener, NetError> {
     let (host, port) = split_host_port(endpoint)?;
     let failed = |what| {
-        move |source| NetError::Listen { network: "tcp", address: endpoint.to_owned(), what, source }
+        move |e: io::Error| NetError::Listen {
+            network: "tcp",
+            address: endpoint.to_owned(),
+            what,
+            why: describe(&e),
+        }
     };
     let ip: Option<IpAddr> = if host.is_empty() {
         Some(Ipv6Addr::UNSPECIFIED.into())
@@ -97,11 +102,11 @@ pub fn listen_unix(path: &str) -> Result<Listener, NetError> {
         std::fs::remove_file(path)?;
         UnixListener::bind(path)
     });
-    bound.map(Listener::Unix).map_err(|source| NetError::Listen {
+    bound.map(Listener::Unix).map_err(|e| NetError::Listen {
         network: "unix",
         address: path.to_owned(),
         what: "bind",
-        source,
+        why: describe(&e),
     })
 }
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::compress::{DecodeError, EncodeError};
 
 /// A failure of a listener, a connection or a request. Never holds header values or credentials.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NetError {
     /// A setting cannot be used; the text says which and what to write instead.
     #[error("{0}")]
     Config(String),
     /// The address cannot be listened on.
-    #[error("listen {network} {address}: {what}: {}", describe(.source))]
+    #[error("listen {network} {address}: {what}: {why}")]
     Listen {
         /// `tcp` or `unix`.
         network: &'static str,
@@ -20,8 +20,8 @@ pub enum NetError {
         address: String,
         /// The call that failed: `bind`, `lookup`.
         what: &'static str,
-        /// Why.
-        source: io::Error,
+        /// The system's words.
+        why: String,
     },
     /// The host name has no address.
     #[error("cannot resolve {host}: {why}; check the name and the DNS of this machine")]
@@ -32,12 +32,12 @@ pub enum NetError {
         why: String,
     },
     /// No connection came about.
-    #[error("cannot connect to {peer}: {}", describe(.source))]
+    #[error("cannot connect to {peer}: {why}")]
     Connect {
         /// `host:port`.
         peer: String,
-        /// Why.
-        source: io::Error,
+        /// The system's words.
+        why: String,
     },
     /// The TLS handshake failed.
     #[error("TLS handshake with {peer} failed: {why}")]
@@ -141,7 +141,7 @@ impl NetError {
 }
 
 /// The operating system's words without the error number, as other tools print them.
-fn describe(e: &io::Error) -> String {
+pub(crate) fn describe(e: &io::Error) -> String {
     match e.kind() {
         io::ErrorKind::AddrInUse => "address already in use".to_owned(),
         io::ErrorKind::AddrNotAvailable => "cannot assign requested address".to_owned(),

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+mod client;
 pub mod compress;
 mod error;
 pub mod grpc;
@@ -14,6 +15,9 @@ pub mod http;
 mod server;
 pub mod tls;
 
+pub use client::{
+    ANSWER_CAP, ClientContext, CookiesConfig, HttpClient, HttpClientConfig, HttpClientOptions, HttpResponse, ProxyChoice,
+};
 pub use error::NetError;
 pub use headers::Headers;
 pub use server::{BodyError, ConnectionLimits, DEFAULT_MAX_CONNECTIONS};

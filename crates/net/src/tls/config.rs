@@ -191,8 +191,14 @@ impl Common<'_> {
             if !super::material::is_suite(name) {
                 errors.push(
                     &format!("cipher_suites[{index}]"),
-                    format!("unknown or insecure cipher suite {name:?}"),
+                    format!("unknown cipher suite {name:?}"),
                     "leave cipher_suites out to allow all that are safe",
+                );
+            } else if !super::material::has_suite(name) {
+                errors.warn(
+                    &format!("cipher_suites[{index}]"),
+                    format!("cipher suite {name} is not available and is left out"),
+                    "",
                 );
             }
         }

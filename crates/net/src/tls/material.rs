@@ -27,7 +27,12 @@ pub(super) fn is_curve(name: &str) -> bool {
     CURVES.iter().any(|(known, _)| *known == name) || OTHER_CURVES.contains(&name)
 }
 
+/// Whether it is the name of a suite; of those that the provider lacks, only the form is known.
 pub(super) fn is_suite(name: &str) -> bool {
+    has_suite(name) || name.starts_with("TLS_")
+}
+
+pub(super) fn has_suite(name: &str) -> bool {
     provider::ALL_CIPHER_SUITES.iter().any(|s| suite_name(*s) == strip(name))
 }
 
