@@ -41,7 +41,9 @@ pub fn run() -> u8 {
     let runtime = match run::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
-            say(&format!("error: the asynchronous runtime cannot start: {error}"));
+            say(&format!(
+                "error: the asynchronous runtime cannot start: {error}"
+            ));
             return EXIT_FAILURE;
         }
     };
@@ -57,14 +59,24 @@ pub fn run() -> u8 {
 async fn demo() -> Result<(), String> {
     let otlp = free_address()?;
     let service = Service::start(otlp).map_err(|e| e.to_string())?;
-    let text = CONFIG.replace("@OTLP@", &otlp.to_string()).replace("@TARGET@", &service.address().to_string());
-    let catalog = Catalog { registry: registry(), ..CATALOG };
+    let text = CONFIG
+        .replace("@OTLP@", &otlp.to_string())
+        .replace("@TARGET@", &service.address().to_string());
+    let catalog = Catalog {
+        registry: registry(),
+        ..CATALOG
+    };
     let plan = planned(&catalog, text).map_err(|found| found.to_string())?;
     let clock = Arc::new(SystemClock::default());
     logging::init(&plan.telemetry.logs, clock.clone(), &[]);
-    let environment = Environment { registry: catalog.registry, ..run::environment(clock, None) };
+    let environment = Environment {
+        registry: catalog.registry,
+        ..run::environment(clock, None, weir_core::Gates::default())
+    };
     let telemetry = environment.telemetry.clone();
-    let mut collector = Collector::build(&plan, environment).await.map_err(|e| e.to_string())?;
+    let mut collector = Collector::build(&plan, environment)
+        .await
+        .map_err(|e| e.to_string())?;
     collector.start(DRAIN).await.map_err(|e| e.to_string())?;
     show::introduction(LENGTH);
     let incident = service.run(show::incident);
@@ -90,7 +102,10 @@ fn registry() -> Registry {
     let mut exporters = REGISTRY.exporters.to_vec();
     exporters.push(show::ENTRY);
     // Once per process, and the table lives as long.
-    Registry { exporters: exporters.leak(), ..REGISTRY }
+    Registry {
+        exporters: exporters.leak(),
+        ..REGISTRY
+    }
 }
 
 /// An address that was free a moment ago.
@@ -105,8 +120,13 @@ mod tests {
 
     #[test]
     fn the_embedded_configuration_is_valid() {
-        let text = CONFIG.replace("@OTLP@", "127.0.0.1:4318").replace("@TARGET@", "127.0.0.1:9100");
-        let catalog = Catalog { registry: registry(), ..CATALOG };
+        let text = CONFIG
+            .replace("@OTLP@", "127.0.0.1:4318")
+            .replace("@TARGET@", "127.0.0.1:9100");
+        let catalog = Catalog {
+            registry: registry(),
+            ..CATALOG
+        };
         if let Err(found) = planned(&catalog, text) {
             panic!("{found}");
         }

@@ -13,9 +13,8 @@ use tokio::time::Instant;
 use weir_core::{BoxFut, Deadline, Interner, Stop, Tasks};
 use weir_model::traces::TracesBuilder;
 use weir_model::{Attributes, Resource, Scope};
-use weir_net::NetError;
-use weir_net::client::{HttpClient, HttpClientOptions};
 use weir_net::http::{HttpHandler, HttpRequest, HttpServer, HttpServerConfig, ServerContext};
+use weir_net::{HttpClient, HttpClientOptions, NetError};
 
 /// A day of the service.
 const DAY: f64 = 20.0;
@@ -65,7 +64,10 @@ impl State {
             ("checkout_requests_total", "counter", requests as f64),
         ] {
             // Writing to a string cannot fail.
-            drop(writeln!(page, "# TYPE {name} {kind}\n{name}{{service=\"checkout\"}} {value}"));
+            drop(writeln!(
+                page,
+                "# TYPE {name} {kind}\n{name}{{service=\"checkout\"}} {value}"
+            ));
         }
         page
     }
@@ -81,7 +83,9 @@ impl HttpHandler for Page {
     fn handle(&self, _: HttpRequest) -> BoxFut<'_, Response<Bytes>> {
         let mut response = Response::new(Bytes::from(self.0.page()));
         let text = HeaderValue::from_static("text/plain; version=0.0.4");
-        response.headers_mut().insert(http::header::CONTENT_TYPE, text);
+        response
+            .headers_mut()
+            .insert(http::header::CONTENT_TYPE, text);
         Box::pin(std::future::ready(response))
     }
 }
@@ -104,7 +108,11 @@ impl Service {
         let server = HttpServer::bind(&config, ServerContext::default())?;
         let address = server.local_addr().unwrap_or(otlp);
         let noise = Mutex::new(fastrand::Rng::with_seed(7));
-        let state = Arc::new(State { start: Instant::now(), requests: AtomicU64::new(0), noise });
+        let state = Arc::new(State {
+            start: Instant::now(),
+            requests: AtomicU64::new(0),
+            noise,
+        });
         let (stop, tasks) = (Stop::default(), Tasks::default());
         let (page, stopped) = (Arc::new(Page(state.clone())), stop.clone());
         tasks.spawn("demo service", async move {
@@ -116,7 +124,15 @@ impl Service {
             ..HttpClientOptions::default()
         })?;
         let otlp = Uri::try_from(format!("http://{otlp}/v1/traces")).unwrap_or_default();
-        Ok(Self { state, address, otlp, client, interner: Interner::default(), stop, tasks })
+        Ok(Self {
+            state,
+            address,
+            otlp,
+            client,
+            interner: Interner::default(),
+            stop,
+            tasks,
+        })
     }
 
     /// Where the page is.
@@ -138,9 +154,14 @@ impl Service {
             let mut headers = HeaderMap::new();
             let protobuf = HeaderValue::from_static("application/x-protobuf");
             headers.insert(http::header::CONTENT_TYPE, protobuf);
-            let sent = self.client.send(Method::POST, &self.otlp, &headers, self.traces()).await;
+            let sent = self
+                .client
+                .send(Method::POST, &self.otlp, &headers, self.traces())
+                .await;
             if let Err(error) = sent {
-                crate::run::say(&format!("the demo service could not send its traces: {error}"));
+                crate::run::say(&format!(
+                    "the demo service could not send its traces: {error}"
+                ));
             }
         }
     }
@@ -151,14 +172,25 @@ impl Service {
             attributes: Attributes::from_iter([("service.name", "checkout")]),
             ..Resource::default()
         });
-        let scope = self.interner.scope(Scope { name: "demo".into(), ..Scope::default() });
+        let scope = self.interner.scope(Scope {
+            name: "demo".into(),
+            ..Scope::default()
+        });
         let mut builder = TracesBuilder::default();
-        let mut rng = self.state.noise.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rng = self
+            .state
+            .noise
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for _ in 0..SPANS {
             let mut span = builder.push(&resource, &scope);
             span.set_name("POST /checkout");
             span.set_kind(2);
-            span.set_ids(&rng.u128(1..).to_be_bytes(), &rng.u64(1..).to_be_bytes(), &[]);
+            span.set_ids(
+                &rng.u128(1..).to_be_bytes(),
+                &rng.u64(1..).to_be_bytes(),
+                &[],
+            );
         }
         let mut out = Vec::new();
         builder.finish().encode_otlp(&mut out);

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use weir_config::{Errors, Validate};
 use weir_core::telemetry::Counter;
 use weir_core::{
-    Batch, BoxFut, BuildCtx, BuildError, Consumer, Data, Deadline, ExporterEntry, ExporterKind, Reject, Signals,
-    Stability, Stage, Telemetry,
+    Batch, BoxFut, BuildCtx, BuildError, Consumer, Data, Deadline, ExporterEntry, ExporterKind,
+    Reject, Signals, Stability, Stage, Telemetry,
 };
 use weir_model::{Point, Value};
 
@@ -37,7 +37,9 @@ impl ExporterKind for Kind {
 
     fn build(_: Config, cx: BuildCtx) -> BoxFut<'static, Result<Arc<dyn Stage>, BuildError>> {
         let signal = cx.signal.map_or("", |s| s.as_str());
-        let items = cx.telemetry.counter("demo_items", "Items that arrived", &[("signal", signal)]);
+        let items = cx
+            .telemetry
+            .counter("demo_items", "Items that arrived", &[("signal", signal)]);
         let tagged = cx.telemetry.counter("demo_tagged", "Samples tagged", &[]);
         Box::pin(async move { Ok(Arc::new(Show { items, tagged }) as Arc<dyn Stage>) })
     }
@@ -69,7 +71,13 @@ impl Stage for Show {
 
 /// A line about a tagged sample; none for the others.
 fn line(point: &Point) -> Option<String> {
-    let tag = |key: &str| point.tags().iter().find(|(k, _)| *k == key).map(|(_, value)| value);
+    let tag = |key: &str| {
+        point
+            .tags()
+            .iter()
+            .find(|(k, _)| *k == key)
+            .map(|(_, value)| value)
+    };
     let number = |key: &str| match tag(key) {
         Some(Value::Double(d)) => Some(*d),
         _ => None,
@@ -78,9 +86,20 @@ fn line(point: &Point) -> Option<String> {
         Some(Value::Str(s)) => s.as_str(),
         _ => "",
     };
-    let (lower, upper, score) = (number("anomaly.lower")?, number("anomaly.upper")?, number("anomaly.score")?);
-    let alarm = if tag("anomaly.detected") == Some(&Value::Bool(true)) { "ALARM" } else { "outside" };
-    let value = point.value.as_f64().map_or_else(String::new, |v| format!(" = {v:.1}"));
+    let (lower, upper, score) = (
+        number("anomaly.lower")?,
+        number("anomaly.upper")?,
+        number("anomaly.score")?,
+    );
+    let alarm = if tag("anomaly.detected") == Some(&Value::Bool(true)) {
+        "ALARM"
+    } else {
+        "outside"
+    };
+    let value = point
+        .value
+        .as_f64()
+        .map_or_else(String::new, |v| format!(" = {v:.1}"));
     let name = &point.series.metric().name;
     let (direction, kind) = (text("anomaly.direction"), text("anomaly.kind"));
     let what = text("anomaly.observation");
@@ -101,7 +120,11 @@ pub(super) fn introduction(length: Duration) {
 
 /// The incident begins or ends.
 pub(super) fn incident(begins: bool) {
-    say(if begins { "-- incident: the latency grows sixfold" } else { "-- the incident is over" });
+    say(if begins {
+        "-- incident: the latency grows sixfold"
+    } else {
+        "-- the incident is over"
+    });
 }
 
 /// Items in, out, tagged, dropped.
