@@ -1,1 +1,8 @@
+//! The program as a whole: one process, real sockets on 127.0.0.1, mocks at the other ends.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod configurations;
+mod detector;
+mod pipeline;
+mod process;
+mod stop;

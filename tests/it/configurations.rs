@@ -1,0 +1,74 @@
+//! Every example is valid, and so are the configurations people already have.
+
+use std::path::Path;
+
+use weir::components::CATALOG;
+use weir_config::{Environment, NoFetch, load};
+
+struct Variables;
+
+impl Environment for Variables {
+    fn get(&self, name: &str) -> Option<String> {
+        (name == "K8S_NODE_NAME").then(|| "node-1".to_owned())
+    }
+}
+
+fn check(name: &str, text: &str) -> Result<Vec<String>, String> {
+    let loaded = load(&[format!("yaml:{text}")], &[], &Variables, &NoFetch)
+        .map_err(|e| format!("{name}: {e}"))?;
+    let plan = weir_runtime::plan(&loaded.root, &CATALOG).map_err(|e| format!("{name}: {e}"))?;
+    Ok(plan
+        .warnings
+        .iter()
+        .filter(|w| !w.message.contains("alias"))
+        .map(|w| w.message.clone())
+        .collect())
+}
+
+#[test]
+fn examples_are_valid_without_warnings() {
+    for name in ["examples/local.yaml", "examples/seed.yaml"] {
+        let text =
+            std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+        assert_eq!(check(name, &text), Ok(Vec::new()), "{name}");
+    }
+}
+
+/// The configurations inside the ConfigMaps of the manifests.
+#[test]
+fn configurations_in_manifests_are_valid_without_warnings() {
+    for name in [
+        "examples/kubernetes/daemonset.yaml",
+        "examples/kubernetes/sidecar.yaml",
+    ] {
+        let text =
+            std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+        let (_, rest) = text.split_once("  config.yaml: |\n").expect("a ConfigMap");
+        let lines = rest
+            .lines()
+            .take_while(|line| line.is_empty() || line.starts_with("    "));
+        let config: String = lines
+            .map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or("")))
+            .collect();
+        assert_eq!(check(name, &config), Ok(Vec::new()), "{name}");
+    }
+}
+
+/// The seed as first written lacks the authenticator: validation names the lines to add.
+#[test]
+fn a_missing_authenticator_is_named_with_the_lines_to_add() {
+    let text = include_str!("../../examples/seed.yaml")
+        .replace(
+            "  sigv4auth:\n    region: ap-northeast-2\n    service: aps\n",
+            "",
+        )
+        .replace("[health_check, sigv4auth]", "[health_check]");
+    let error = check("seed", &text).unwrap_err();
+    for part in [
+        "authenticator `sigv4auth` not found",
+        "extensions: [sigv4auth]",
+        "prometheusremotewrite",
+    ] {
+        assert!(error.contains(part), "{part} in\n{error}");
+    }
+}
