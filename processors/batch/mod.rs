@@ -3,7 +3,7 @@
 //! A sender is answered when its data has been taken in, as in the reference. Unlike there, what is
 //! taken in is not lost when the components behind refuse it for now: the batch is held and offered
 //! again, and while it is held new data waits and is then refused, so that senders learn of the
-//! jam (docs/decisions/0003). Only a permanent refusal drops a batch, counted and logged.
+//! jam (docs/decisions/batch-acknowledges-early.md). Only a permanent refusal drops a batch, counted and logged.
 
 mod config;
 mod shard;
