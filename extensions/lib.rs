@@ -1,3 +1,3 @@
 //! Extensions: one folder each, one name in the table below.
 
-weir_core::components!(ExtensionEntry: health_check);
+weir_core::components!(ExtensionEntry: health_check, sigv4auth);
