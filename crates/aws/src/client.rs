@@ -7,15 +7,17 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Uri};
 use weir_config::{Environment, ProcessEnvironment};
-use weir_core::{BuildError, Clock};
+use weir_core::{BuildCtx, BuildError, Clock};
 
+use crate::chain::{AssumeRole, ChainSettings, credentials_chain};
 use crate::credentials::CredentialsProvider;
 use crate::endpoint::Service;
 use crate::error::{AwsError, ErrorKind};
+use crate::region::resolve_region;
 use crate::retry::{RetryBudget, delay};
 use crate::session::AwsSession;
 use crate::sign::Signer;
-use crate::transport::{Transport, TransportError};
+use crate::transport::{Transport, TransportError, over_net};
 
 /// A clock further off than this is corrected by the service's `Date`.
 const SKEW_NOTICED_NS: u64 = 240 * 1_000_000_000;
@@ -60,6 +62,44 @@ pub struct AwsClient {
 }
 
 impl AwsClient {
+    /// Finds the region, prepares connections; credentials are looked for at the first call.
+    ///
+    /// # Errors
+    /// No region, or an endpoint or proxy that cannot be used.
+    pub async fn connect(
+        session: &AwsSession,
+        service: Service,
+        identity: ClientIdentity,
+        cx: &BuildCtx,
+    ) -> Result<Self, BuildError> {
+        let region = resolve_region(&session.region, &ProcessEnvironment).await?;
+        let assume = (!session.role_arn.is_empty()).then(|| AssumeRole {
+            arn: session.role_arn.clone(),
+            external_id: session.external_id.clone(),
+            region: region.clone(),
+            ..AssumeRole::default()
+        });
+        let settings = ChainSettings {
+            region: region.clone(),
+            assume_role: assume,
+        };
+        let credentials = credentials_chain(settings, cx.clock.clone());
+        let identity = ClientIdentity {
+            user_agent: format!("{} {}", cx.build_info.user_agent(), identity.user_agent),
+            ..identity
+        };
+        let transport = over_net(session)?;
+        Self::new(
+            session,
+            service,
+            &region,
+            identity,
+            transport,
+            credentials,
+            cx.clock.clone(),
+        )
+    }
+
     /// A client from its parts; `user_agent` is taken as it is.
     ///
     /// # Errors

@@ -120,9 +120,9 @@ impl Meters {
         self.enqueue_failed.add(items as u64);
         if let Some(left_out) = self.say("refused", why) {
             error!(
-                kind = "exporter",
-                name = self.name,
-                signal = self.signal.as_str(),
+                "otelcol.component.kind" = "exporter",
+                "otelcol.component.id" = self.name,
+                "otelcol.signal" = self.signal.as_str(),
                 error = why,
                 rejected_items = items,
                 left_out,
@@ -135,9 +135,9 @@ impl Meters {
     pub(crate) fn rejected(&self, items: usize, why: &str, hint: &str) {
         if let Some(left_out) = self.say("rejected", why) {
             error!(
-                kind = "exporter",
-                name = self.name,
-                signal = self.signal.as_str(),
+                "otelcol.component.kind" = "exporter",
+                "otelcol.component.id" = self.name,
+                "otelcol.signal" = self.signal.as_str(),
                 error = why,
                 rejected_items = items,
                 left_out,
@@ -150,9 +150,9 @@ impl Meters {
     pub(crate) fn gave_up(&self, items: usize, why: &str, hint: &str) {
         if let Some(left_out) = self.say("dropped", why) {
             error!(
-                kind = "exporter",
-                name = self.name,
-                signal = self.signal.as_str(),
+                "otelcol.component.kind" = "exporter",
+                "otelcol.component.id" = self.name,
+                "otelcol.signal" = self.signal.as_str(),
                 error = why,
                 dropped_items = items,
                 left_out,
@@ -165,9 +165,9 @@ impl Meters {
     pub(crate) fn will_retry(&self, why: &str, interval: std::time::Duration) {
         if let Some(left_out) = self.say("retry", why) {
             info!(
-                kind = "exporter",
-                name = self.name,
-                signal = self.signal.as_str(),
+                "otelcol.component.kind" = "exporter",
+                "otelcol.component.id" = self.name,
+                "otelcol.signal" = self.signal.as_str(),
                 error = why,
                 interval = %weir_config::Duration::from(interval),
                 left_out,
@@ -179,9 +179,9 @@ impl Meters {
     /// What was left when the time to stop was over.
     pub(crate) fn left_behind(&self, items: usize) {
         warn!(
-            kind = "exporter",
-            name = self.name,
-            signal = self.signal.as_str(),
+            "otelcol.component.kind" = "exporter",
+            "otelcol.component.id" = self.name,
+            "otelcol.signal" = self.signal.as_str(),
             dropped_items = items,
             "Stopped with undelivered items. Dropping data. Allow more time to stop, or set \
              sending_queue::wait_for_result so that senders keep what is not delivered."
@@ -191,9 +191,9 @@ impl Meters {
     /// The exporter did not finish in time.
     pub(crate) fn slow_stop(&self) {
         warn!(
-            kind = "exporter",
-            name = self.name,
-            signal = self.signal.as_str(),
+            "otelcol.component.kind" = "exporter",
+            "otelcol.component.id" = self.name,
+            "otelcol.signal" = self.signal.as_str(),
             "The exporter did not end within the time to stop."
         );
     }
