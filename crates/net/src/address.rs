@@ -42,13 +42,19 @@ pub fn split_host_port(endpoint: &str) -> Result<(&str, u16), NetError> {
             "invalid endpoint {endpoint:?}: {why}; write host:port, such as localhost:4317"
         ))
     };
-    let (host, port) = endpoint.rsplit_once(':').ok_or_else(|| complain("missing port"))?;
+    let (host, port) = endpoint
+        .rsplit_once(':')
+        .ok_or_else(|| complain("missing port"))?;
     let host = match host.strip_prefix('[') {
-        Some(inner) => inner.strip_suffix(']').ok_or_else(|| complain("missing `]`"))?,
+        Some(inner) => inner
+            .strip_suffix(']')
+            .ok_or_else(|| complain("missing `]`"))?,
         None if host.contains(':') => return Err(complain("too many colons")),
         None => host,
     };
-    let port = port.parse().map_err(|_| complain("the port is not a number up to 65535"))?;
+    let port = port
+        .parse()
+        .map_err(|_| complain("the port is not a number up to 65535"))?;
     Ok((host, port))
 }
 
@@ -121,7 +127,11 @@ fn bind_any(port: u16) -> io::Result<Socket> {
 }
 
 fn bind(address: SocketAddr, both_families: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if both_families {
         socket.set_only_v6(false)?;
     }
@@ -134,7 +144,9 @@ fn bind(address: SocketAddr, both_families: bool) -> io::Result<Socket> {
 fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
     let all: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
     let first = all.iter().find(|a| a.is_ipv4()).or(all.first());
-    first.copied().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such host"))
+    first
+        .copied()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such host"))
 }
 
 #[cfg(test)]
@@ -144,7 +156,10 @@ mod tests {
 
     #[test]
     fn endpoints_are_split() {
-        assert_eq!(split_host_port("localhost:4317").unwrap(), ("localhost", 4317));
+        assert_eq!(
+            split_host_port("localhost:4317").unwrap(),
+            ("localhost", 4317)
+        );
         assert_eq!(split_host_port(":0").unwrap(), ("", 0));
         assert_eq!(split_host_port("[::1]:80").unwrap(), ("::1", 80));
         for bad in ["localhost", "", "a:b", "a:70000", "::1:80", "[::1:80", "a:"] {
@@ -159,7 +174,10 @@ mod tests {
         let address = first.local_addr().unwrap();
         assert_eq!(address.ip(), Ipv4Addr::LOCALHOST);
         let text = listen_tcp(&address.to_string()).unwrap_err().to_string();
-        assert_eq!(text, format!("listen tcp {address}: bind: address already in use"));
+        assert_eq!(
+            text,
+            format!("listen tcp {address}: bind: address already in use")
+        );
     }
 
     #[tokio::test]
@@ -173,8 +191,13 @@ mod tests {
 
     #[tokio::test]
     async fn unknown_hosts_are_named() {
-        let text = listen_tcp("no-such-host.invalid:1").unwrap_err().to_string();
-        assert!(text.starts_with("listen tcp no-such-host.invalid:1: lookup:"), "{text}");
+        let text = listen_tcp("no-such-host.invalid:1")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            text.starts_with("listen tcp no-such-host.invalid:1: lookup:"),
+            "{text}"
+        );
     }
 
     #[tokio::test]
@@ -182,7 +205,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s").to_string_lossy().into_owned();
         let first = listen_unix(&path).unwrap();
-        assert!(listen_unix(&path).unwrap_err().to_string().contains("address already in use"));
+        assert!(
+            listen_unix(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("address already in use")
+        );
         drop(first);
         listen_unix(&path).unwrap();
     }

@@ -16,7 +16,8 @@ mod server;
 pub mod tls;
 
 pub use client::{
-    ANSWER_CAP, ClientContext, CookiesConfig, HttpClient, HttpClientConfig, HttpClientOptions, HttpResponse, ProxyChoice,
+    ANSWER_CAP, ClientContext, CookiesConfig, HttpClient, HttpClientConfig, HttpClientOptions,
+    HttpResponse, ProxyChoice,
 };
 pub use error::NetError;
 pub use headers::Headers;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use weir_config::{Duration, Errors, Validate};
 use weir_core::ClientAuth;
 
-use super::http::HttpClientOptions;
+use super::exchange::HttpClientOptions;
 use super::proxy::{ProxyChoice, ProxyRules};
 use crate::compress::{Compression, CompressionParams};
 use crate::error::NetError;
@@ -115,7 +115,10 @@ impl HttpClientConfig {
         let proxy = if self.proxy_url.is_empty() {
             ProxyChoice::Environment
         } else {
-            ProxyChoice::Url { url: self.proxy_url.clone(), no_proxy: String::new() }
+            ProxyChoice::Url {
+                url: self.proxy_url.clone(),
+                no_proxy: String::new(),
+            }
         };
         let per_host = match (self.max_idle_conns_per_host, self.max_idle_conns) {
             _ if self.disable_keep_alives => 0,
@@ -155,8 +158,10 @@ impl Validate for HttpClientConfig {
             errors.push("compression_params.level", why, "");
         }
         if !self.proxy_url.is_empty() {
-            let choice =
-                ProxyChoice::Url { url: self.proxy_url.clone(), no_proxy: String::new() };
+            let choice = ProxyChoice::Url {
+                url: self.proxy_url.clone(),
+                no_proxy: String::new(),
+            };
             if let Err(why) = ProxyRules::new(&choice) {
                 errors.push("proxy_url", why.to_string(), "");
             }

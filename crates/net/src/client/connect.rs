@@ -63,7 +63,10 @@ impl TlsSettings {
                 NetError::Config(format!("tls.server_name_override {name:?} is no host name"))
             })?),
         };
-        Ok(TlsSettings { config, server_name })
+        Ok(TlsSettings {
+            config,
+            server_name,
+        })
     }
 
     pub(crate) async fn secure(
@@ -72,7 +75,10 @@ impl TlsSettings {
         host: &str,
         peer: &str,
     ) -> Result<Connection, NetError> {
-        let failed = |why: String| NetError::Tls { peer: peer.to_owned(), why };
+        let failed = |why: String| NetError::Tls {
+            peer: peer.to_owned(),
+            why,
+        };
         let name = match &self.server_name {
             Some(name) => name.clone(),
             None => ServerName::try_from(host.to_owned())
@@ -126,15 +132,23 @@ pub(crate) async fn connect(
         Ok(result) => result,
         Err(_) => {
             let why = format!("no connection within {CONNECT_TIMEOUT:?}");
-            Err(NetError::Connect { peer: peer.clone(), why })
+            Err(NetError::Connect {
+                peer: peer.clone(),
+                why,
+            })
         }
     }
 }
 
 /// The addresses of a name, in the resolver's order.
 pub(crate) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, NetError> {
-    let failed = |why: String| NetError::Resolve { host: host.to_owned(), why };
-    let found = tokio::net::lookup_host((host, port)).await.map_err(|e| failed(describe(&e)))?;
+    let failed = |why: String| NetError::Resolve {
+        host: host.to_owned(),
+        why,
+    };
+    let found = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(|e| failed(describe(&e)))?;
     let addresses: Vec<_> = found.collect();
     if addresses.is_empty() {
         return Err(failed("no such host".to_owned()));
@@ -144,10 +158,12 @@ pub(crate) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Ne
 
 async fn tcp(host: &str, port: u16) -> Result<TcpStream, NetError> {
     let addresses = resolve(host, port).await?;
-    first_to_answer(&addresses).await.map_err(|e| NetError::Connect {
-        peer: format!("{host}:{port}"),
-        why: describe(&e),
-    })
+    first_to_answer(&addresses)
+        .await
+        .map_err(|e| NetError::Connect {
+            peer: format!("{host}:{port}"),
+            why: describe(&e),
+        })
 }
 
 /// Connects to one address.
@@ -164,7 +180,10 @@ async fn first_to_answer(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut under_way = FuturesUnordered::new();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
     loop {
-        let more = waiting.next().map(|address| under_way.push(tcp_address(address))).is_some();
+        let more = waiting
+            .next()
+            .map(|address| under_way.push(tcp_address(address)))
+            .is_some();
         let patience = async {
             if more {
                 tokio::time::sleep(NEXT_ADDRESS).await;
@@ -191,18 +210,26 @@ async fn open_tunnel(
     host: &str,
     port: u16,
 ) -> Result<TcpStream, NetError> {
-    let failed = |why: String| NetError::Proxy { proxy: proxy.name(), why };
-    let authority =
-        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-    let mut request =
-        format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").into_bytes();
+    let failed = |why: String| NetError::Proxy {
+        proxy: proxy.name(),
+        why,
+    };
+    let authority = if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    };
+    let mut request = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").into_bytes();
     if let Some(auth) = &proxy.auth {
         request.extend_from_slice(b"Proxy-Authorization: ");
         request.extend_from_slice(auth.as_bytes());
         request.extend_from_slice(b"\r\n");
     }
     request.extend_from_slice(b"\r\n");
-    stream.write_all(&request).await.map_err(|e| failed(describe(&e)))?;
+    stream
+        .write_all(&request)
+        .await
+        .map_err(|e| failed(describe(&e)))?;
     let mut answer = Vec::with_capacity(512);
     while !answer.ends_with(b"\r\n\r\n") {
         if answer.len() >= MAX_PROXY_ANSWER {
@@ -215,10 +242,14 @@ async fn open_tunnel(
     let status = answer.split(|b| *b == b' ').nth(1).unwrap_or_default();
     match status {
         [b'2', _, _] => Ok(stream),
-        b"407" => Err(failed("it wants other credentials than those of proxy_url".to_owned())),
+        b"407" => Err(failed(
+            "it wants other credentials than those of proxy_url".to_owned(),
+        )),
         other => {
             let status = String::from_utf8_lossy(other.get(..3).unwrap_or(other)).into_owned();
-            Err(failed(format!("it answered CONNECT {authority} with status {status}")))
+            Err(failed(format!(
+                "it answered CONNECT {authority} with status {status}"
+            )))
         }
     }
 }

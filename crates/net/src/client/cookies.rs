@@ -20,7 +20,9 @@ pub(super) struct Jar {
 impl Jar {
     pub(super) fn add_to(&self, host: &str, headers: &mut HeaderMap) {
         let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(cookies) = hosts.get(host).filter(|c| !c.is_empty()) else { return };
+        let Some(cookies) = hosts.get(host).filter(|c| !c.is_empty()) else {
+            return;
+        };
         let text: Vec<String> = cookies.iter().map(|(n, v)| format!("{n}={v}")).collect();
         if let Ok(mut value) = HeaderValue::from_str(&text.join("; ")) {
             value.set_sensitive(true);
@@ -68,7 +70,10 @@ mod tests {
     fn cookies_go_back_to_their_host_only() {
         let jar = Jar::default();
         let mut headers = HeaderMap::new();
-        headers.append(SET_COOKIE, HeaderValue::from_static("lb=one; Path=/; HttpOnly"));
+        headers.append(
+            SET_COOKIE,
+            HeaderValue::from_static("lb=one; Path=/; HttpOnly"),
+        );
         headers.append(SET_COOKIE, HeaderValue::from_static("other=x"));
         headers.append(SET_COOKIE, HeaderValue::from_static("lb=two"));
         jar.take_from("a", &headers);

@@ -3,13 +3,13 @@
 mod config;
 pub(crate) mod connect;
 mod cookies;
-mod http;
+mod exchange;
 mod pool;
 pub(crate) mod proxy;
-mod url;
 #[cfg(test)]
 mod tests;
+mod url;
 
 pub use config::{ClientContext, CookiesConfig, HttpClientConfig};
-pub use http::{ANSWER_CAP, HttpClient, HttpClientOptions, HttpResponse};
+pub use exchange::{ANSWER_CAP, HttpClient, HttpClientOptions, HttpResponse};
 pub use proxy::ProxyChoice;

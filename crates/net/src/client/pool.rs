@@ -25,7 +25,9 @@ pub(super) struct Route {
 
 impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connector").field("proxy", &self.0.proxy).finish_non_exhaustive()
+        f.debug_struct("Connector")
+            .field("proxy", &self.0.proxy)
+            .finish_non_exhaustive()
     }
 }
 
@@ -55,11 +57,18 @@ impl tower_service::Service<Uri> for Connector {
                 }
                 tunnel => {
                     let tls = secure.then_some(&route.tls);
-                    (connect(host, port_of(&url), tunnel.as_ref(), tls).await?, false)
+                    (
+                        connect(host, port_of(&url), tunnel.as_ref(), tls).await?,
+                        false,
+                    )
                 }
             };
             let http2 = io.is_http2();
-            Ok(Pooled { io: TokioIo::new(io), http2, proxied })
+            Ok(Pooled {
+                io: TokioIo::new(io),
+                http2,
+                proxied,
+            })
         })
     }
 }
@@ -75,7 +84,11 @@ pub(super) struct Pooled {
 impl PoolConnection for Pooled {
     fn connected(&self) -> Connected {
         let connected = Connected::new().proxy(self.proxied);
-        if self.http2 { connected.negotiated_h2() } else { connected }
+        if self.http2 {
+            connected.negotiated_h2()
+        } else {
+            connected
+        }
     }
 }
 

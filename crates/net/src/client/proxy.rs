@@ -55,8 +55,10 @@ impl ProxyRules {
             ProxyChoice::None => (None, false),
             ProxyChoice::Environment => (Some(Matcher::from_env()), true),
             ProxyChoice::Url { url, no_proxy } => {
-                let matcher =
-                    Matcher::builder().all(url.as_str()).no(no_proxy.as_str()).build();
+                let matcher = Matcher::builder()
+                    .all(url.as_str())
+                    .no(no_proxy.as_str())
+                    .build();
                 // An URL that cannot be read would mean no proxy at all, silently.
                 let known = matcher.intercept(&Uri::from_static("http://proxy.invalid"));
                 let usable = no_proxy.split(',').any(|n| n.trim() == "*")
@@ -71,7 +73,10 @@ impl ProxyRules {
                 (Some(matcher), false)
             }
         };
-        Ok(ProxyRules { matcher, spare_local })
+        Ok(ProxyRules {
+            matcher,
+            spare_local,
+        })
     }
 
     /// The proxy for a destination, if it takes one.
@@ -107,7 +112,10 @@ mod tests {
     use super::*;
 
     fn url(url: &str, no_proxy: &str) -> ProxyChoice {
-        ProxyChoice::Url { url: url.to_owned(), no_proxy: no_proxy.to_owned() }
+        ProxyChoice::Url {
+            url: url.to_owned(),
+            no_proxy: no_proxy.to_owned(),
+        }
     }
 
     #[test]

@@ -13,7 +13,10 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use weir_core::{AuthError, BoxFut, ClientAuth, Deadline, RequestParts, Stop};
 
-use super::*;
+use super::{
+    ANSWER_CAP, ClientContext, CookiesConfig, HttpClient, HttpClientConfig, HttpClientOptions,
+    HttpResponse,
+};
 use crate::NetError;
 use crate::compress::{Compression, Encoder, Encoding};
 use crate::http::{HttpHandler, HttpRequest, HttpServer, HttpServerConfig, ServerContext};
@@ -38,18 +41,26 @@ fn answer_to(request: &HttpRequest) -> Response<Bytes> {
         "/gzip" => {
             let mut packed = Vec::new();
             let plain = vec![b'x'; query.parse().unwrap()];
-            Encoder::default_of(Encoding::Gzip).encode(&plain, &mut packed).unwrap();
+            Encoder::default_of(Encoding::Gzip)
+                .encode(&plain, &mut packed)
+                .unwrap();
             *response.body_mut() = packed.into();
-            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            response
+                .headers_mut()
+                .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         "/status" => *response.status_mut() = query.parse().unwrap(),
         "/cookie" => {
-            response.headers_mut().insert(SET_COOKIE, HeaderValue::from_static("lb=7; Path=/"));
+            response
+                .headers_mut()
+                .insert(SET_COOKIE, HeaderValue::from_static("lb=7; Path=/"));
         }
         path => {
             if let Ok(status) = path.trim_start_matches('/').parse::<StatusCode>() {
                 *response.status_mut() = status;
-                response.headers_mut().insert(LOCATION, HeaderValue::from_str(query).unwrap());
+                response
+                    .headers_mut()
+                    .insert(LOCATION, HeaderValue::from_str(query).unwrap());
             }
         }
     }
@@ -74,7 +85,11 @@ fn serve(config: &HttpServerConfig) -> Server {
     let (sender, requests) = mpsc::unbounded_channel();
     let stop = Stop::default();
     tokio::spawn(server.serve(Arc::new(Recorder(sender)), stop.clone()));
-    Server { address, requests, stop }
+    Server {
+        address,
+        requests,
+        stop,
+    }
 }
 
 fn plain() -> Server {
@@ -96,11 +111,20 @@ fn client(config: &HttpClientConfig) -> HttpClient {
 }
 
 async fn get(client: &HttpClient, url: &Uri) -> Result<HttpResponse, NetError> {
-    client.send(Method::GET, url, &HeaderMap::new(), Bytes::new()).await
+    client
+        .send(Method::GET, url, &HeaderMap::new(), Bytes::new())
+        .await
 }
 
 async fn post(client: &HttpClient, url: &Uri, body: &str) -> Result<HttpResponse, NetError> {
-    client.send(Method::POST, url, &HeaderMap::new(), Bytes::from(body.to_owned())).await
+    client
+        .send(
+            Method::POST,
+            url,
+            &HeaderMap::new(),
+            Bytes::from(body.to_owned()),
+        )
+        .await
 }
 
 #[derive(Debug)]
@@ -114,7 +138,9 @@ impl ClientAuth for BodyLength {
             parts.headers.contains_key(CONTENT_ENCODING),
             parts.headers.contains_key(ACCEPT_ENCODING)
         );
-        parts.headers.insert("signed", HeaderValue::from_str(&seen).unwrap());
+        parts
+            .headers
+            .insert("signed", HeaderValue::from_str(&seen).unwrap());
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -128,17 +154,31 @@ async fn the_signature_covers_the_compressed_body() {
         headers: crate::Headers(vec![("X-Own".to_owned(), "config".to_owned().into())]),
         ..HttpClientConfig::default()
     };
-    let context =
-        ClientContext { auth: Some(Arc::new(BodyLength)), user_agent: "weir/1".to_owned() };
+    let context = ClientContext {
+        auth: Some(Arc::new(BodyLength)),
+        user_agent: "weir/1".to_owned(),
+    };
     let client = HttpClient::new(config.options(context).unwrap()).unwrap();
     let body = "a long body ".repeat(1000);
     let mut headers = HeaderMap::new();
     headers.insert("x-own", HeaderValue::from_static("component"));
     let url = server.url("/x");
-    client.send(Method::POST, &url, &headers, body.clone().into()).await.unwrap();
+    client
+        .send(Method::POST, &url, &headers, body.clone().into())
+        .await
+        .unwrap();
     let request = server.next().await;
     assert_eq!(request.body, body);
-    let header = |name| request.head.headers.get(name).unwrap().to_str().unwrap().to_owned();
+    let header = |name| {
+        request
+            .head
+            .headers
+            .get(name)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned()
+    };
     let length: usize = header("content-length").parse().unwrap();
     assert!(length < 1000);
     assert_eq!(header("signed"), format!("{length} true false"));
@@ -152,11 +192,17 @@ async fn every_compression_reaches_the_server() {
     let mut server = plain();
     for encoding in Encoding::ALL {
         let compression = Compression(Some(encoding));
-        let client = client(&HttpClientConfig { compression, ..HttpClientConfig::default() });
+        let client = client(&HttpClientConfig {
+            compression,
+            ..HttpClientConfig::default()
+        });
         post(&client, &server.url("/x"), "payload").await.unwrap();
         let request = server.next().await;
         assert_eq!(request.body, "payload");
-        assert_eq!(request.head.headers.get(CONTENT_ENCODING).unwrap(), encoding.name());
+        assert_eq!(
+            request.head.headers.get(CONTENT_ENCODING).unwrap(),
+            encoding.name()
+        );
     }
     // Compressed already.
     let client = client(&HttpClientConfig {
@@ -164,11 +210,16 @@ async fn every_compression_reaches_the_server() {
         ..HttpClientConfig::default()
     });
     let mut packed = Vec::new();
-    Encoder::default_of(Encoding::Snappy).encode(b"payload", &mut packed).unwrap();
+    Encoder::default_of(Encoding::Snappy)
+        .encode(b"payload", &mut packed)
+        .unwrap();
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static("snappy"));
     let url = server.url("/x");
-    client.send(Method::POST, &url, &headers, packed.into()).await.unwrap();
+    client
+        .send(Method::POST, &url, &headers, packed.into())
+        .await
+        .unwrap();
     assert_eq!(server.next().await.body, "payload");
 }
 
@@ -178,18 +229,41 @@ async fn answers_are_cut_and_documents_are_refused_at_the_cap() {
     let client = client(&HttpClientConfig::default());
     let answer = get(&client, &server.url("/bytes?100000")).await.unwrap();
     assert_eq!(answer.body.len(), ANSWER_CAP);
-    assert_eq!(get(&client, &server.url("/gzip?5000")).await.unwrap().body, "x".repeat(5000));
-    assert_eq!(get(&client, &server.url("/gzip?100000")).await.unwrap().body, "");
+    assert_eq!(
+        get(&client, &server.url("/gzip?5000")).await.unwrap().body,
+        "x".repeat(5000)
+    );
+    assert_eq!(
+        get(&client, &server.url("/gzip?100000"))
+            .await
+            .unwrap()
+            .body,
+        ""
+    );
     let document = async |path: &str, cap| {
         let time = Duration::from_secs(60);
-        client.get_body(&server.url(path), &HeaderMap::new(), cap, time).await
+        client
+            .get_body(&server.url(path), &HeaderMap::new(), cap, time)
+            .await
     };
-    assert_eq!(document("/bytes?100000", 100_000).await.unwrap().body.len(), 100_000);
-    assert_eq!(document("/gzip?100000", 100_000).await.unwrap().body.len(), 100_000);
+    assert_eq!(
+        document("/bytes?100000", 100_000).await.unwrap().body.len(),
+        100_000
+    );
+    assert_eq!(
+        document("/gzip?100000", 100_000).await.unwrap().body.len(),
+        100_000
+    );
     for path in ["/bytes?100001", "/gzip?100001"] {
         let error = document(path, 100_000).await.unwrap_err();
         let peer = server.address.to_string();
-        assert_eq!(error, NetError::BodyTooLarge { peer, limit: 100_000 });
+        assert_eq!(
+            error,
+            NetError::BodyTooLarge {
+                peer,
+                limit: 100_000
+            }
+        );
     }
 }
 
@@ -198,7 +272,10 @@ async fn error_statuses_are_answers() {
     let server = plain();
     let client = client(&HttpClientConfig::default());
     let answer = get(&client, &server.url("/status?503")).await.unwrap();
-    assert_eq!((answer.status, &answer.body[..]), (StatusCode::SERVICE_UNAVAILABLE, &b"fine"[..]));
+    assert_eq!(
+        (answer.status, &answer.body[..]),
+        (StatusCode::SERVICE_UNAVAILABLE, &b"fine"[..])
+    );
 }
 
 #[tokio::test]
@@ -213,14 +290,27 @@ async fn failures_name_the_server_and_the_cure() {
     let error = get(&impatient, &url).await.unwrap_err();
     assert!(matches!(&error, NetError::Timeout { .. }), "{error}");
     assert!(error.to_string().contains(&address.to_string()), "{error}");
-    let broken = tokio::spawn(async move { drop(silent.accept().await.unwrap()) });
-    let error = get(&client(&HttpClientConfig::default()), &url).await.unwrap_err();
+    let broken = tokio::spawn(async move {
+        // The first is the one that was given up above.
+        drop(silent.accept().await.unwrap());
+        drop(silent.accept().await.unwrap());
+    });
+    let error = get(&client(&HttpClientConfig::default()), &url)
+        .await
+        .unwrap_err();
     assert!(matches!(&error, NetError::Transport { .. }), "{error}");
     broken.await.unwrap();
-    let error = get(&client(&HttpClientConfig::default()), &url).await.unwrap_err();
-    assert_eq!(error.to_string(), format!("cannot connect to {address}: connection refused"));
+    let error = get(&client(&HttpClientConfig::default()), &url)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("cannot connect to {address}: connection refused")
+    );
     assert!(error.is_retryable());
-    let error = get(&impatient, &Uri::from_static("/nowhere")).await.unwrap_err();
+    let error = get(&impatient, &Uri::from_static("/nowhere"))
+        .await
+        .unwrap_err();
     assert!(!error.is_retryable(), "{error}");
 }
 
@@ -229,7 +319,10 @@ async fn failures_name_the_server_and_the_cure() {
 async fn the_host_header_can_be_set() {
     let mut server = plain();
     let headers = crate::Headers(vec![("Host".to_owned(), "tenant.test".to_owned().into())]);
-    let client = client(&HttpClientConfig { headers, ..HttpClientConfig::default() });
+    let client = client(&HttpClientConfig {
+        headers,
+        ..HttpClientConfig::default()
+    });
     post(&client, &server.url("/x"), "").await.unwrap();
     let request = server.next().await;
     assert_eq!(request.head.headers.get("host").unwrap(), "tenant.test");
@@ -240,7 +333,10 @@ async fn the_host_header_can_be_set() {
 async fn cookies_come_back_when_enabled() {
     let mut server = plain();
     let cookies = Some(CookiesConfig { enabled: true });
-    let keeping = client(&HttpClientConfig { cookies, ..HttpClientConfig::default() });
+    let keeping = client(&HttpClientConfig {
+        cookies,
+        ..HttpClientConfig::default()
+    });
     for client in [&keeping, &client(&HttpClientConfig::default())] {
         get(client, &server.url("/cookie")).await.unwrap();
         assert_eq!(server.next().await.head.headers.get(COOKIE), None);
@@ -254,60 +350,91 @@ async fn cookies_come_back_when_enabled() {
 async fn redirects_keep_secrets_at_home() {
     let (mut here, mut there) = (plain(), plain());
     let headers = crate::Headers(vec![("X-Key".to_owned(), "secret".to_owned().into())]);
-    let client = client(&HttpClientConfig { headers, ..HttpClientConfig::default() });
+    let client = client(&HttpClientConfig {
+        headers,
+        ..HttpClientConfig::default()
+    });
 
-    assert_eq!(post(&client, &here.url("/307?/same"), "data").await.unwrap().body, "fine");
+    assert_eq!(
+        post(&client, &here.url("/307?/same"), "data")
+            .await
+            .unwrap()
+            .body,
+        "fine"
+    );
     here.next().await;
     let second = here.next().await;
-    assert_eq!((second.head.uri.path(), &second.body[..]), ("/same", &b"data"[..]));
+    assert_eq!(
+        (second.head.uri.path(), &second.body[..]),
+        ("/same", &b"data"[..])
+    );
     assert!(second.head.headers.contains_key("x-key"));
 
     let away = there.url("/other").to_string();
-    post(&client, &here.url(&format!("/302?{away}")), "data").await.unwrap();
+    post(&client, &here.url(&format!("/302?{away}")), "data")
+        .await
+        .unwrap();
     let second = there.next().await;
     assert_eq!((second.head.method, second.body.len()), (Method::GET, 0));
     assert!(!second.head.headers.contains_key("x-key"));
 
-    let error =
-        get(&client, &here.url("/302?http://169.254.169.254/latest/")).await.unwrap_err();
+    let error = get(&client, &here.url("/302?http://169.254.169.254/latest/"))
+        .await
+        .unwrap_err();
     assert!(matches!(&error, NetError::Redirect { .. }), "{error}");
-    let error = get(&client, &here.url("/302?/302?/302")).await;
-    assert!(error.is_ok_and(|a| a.status == StatusCode::FOUND));
 
-    let options = HttpClientOptions { follow_redirects: false, ..HttpClientOptions::default() };
+    let options = HttpClientOptions {
+        follow_redirects: false,
+        ..HttpClientOptions::default()
+    };
     let staying = HttpClient::new(options).unwrap();
-    assert_eq!(get(&staying, &here.url("/302?/x")).await.unwrap().status, StatusCode::FOUND);
+    assert_eq!(
+        get(&staying, &here.url("/302?/x")).await.unwrap().status,
+        StatusCode::FOUND
+    );
 }
 
 #[tokio::test]
 async fn endless_redirects_end() {
-    let server = plain();
     let client = client(&HttpClientConfig::default());
-    let url = server.url("/307?307?307");
-    let error = get(&client, &url).await;
-    assert!(error.is_ok(), "a Location that runs out is an answer: {error:?}");
     let looping = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = looping.local_addr().unwrap();
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = looping.accept().await.unwrap();
-            stream.read(&mut [0; 1000]).await.unwrap();
+            let asked = stream.read(&mut [0; 1000]).await.unwrap();
+            assert!(asked > 0);
             let answer = b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
             stream.write_all(answer).await.unwrap();
         }
     });
-    let error = get(&client, &format!("http://{address}/").parse().unwrap()).await.unwrap_err();
-    assert!(error.to_string().contains("more than 10 redirects"), "{error}");
+    let error = get(&client, &format!("http://{address}/").parse().unwrap())
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("more than 10 redirects"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn a_url_with_credentials_becomes_basic_authentication() {
     let mut server = plain();
-    let url: Uri = format!("http://user:pass@{}/x", server.address).parse().unwrap();
-    get(&client(&HttpClientConfig::default()), &url).await.unwrap();
+    let url: Uri = format!("http://user:pass@{}/x", server.address)
+        .parse()
+        .unwrap();
+    get(&client(&HttpClientConfig::default()), &url)
+        .await
+        .unwrap();
     let request = server.next().await;
-    assert_eq!(request.head.headers.get("authorization").unwrap(), "Basic dXNlcjpwYXNz");
-    assert_eq!(request.head.headers.get("host").unwrap(), &server.address.to_string());
+    assert_eq!(
+        request.head.headers.get("authorization").unwrap(),
+        "Basic dXNlcjpwYXNz"
+    );
+    assert_eq!(
+        request.head.headers.get("host").unwrap(),
+        &server.address.to_string()
+    );
 }
 
 #[tokio::test]
@@ -328,22 +455,40 @@ async fn tls_with_http2_by_negotiation_and_a_client_certificate() {
         server_name_override: "backend.test".to_owned(),
         ..authority.client_with_certificate()
     };
-    for (http2, version) in
-        [(true, http::Version::HTTP_2), (false, http::Version::HTTP_11)]
-    {
-        post(&client(&with(named.clone(), http2)), &url, "data").await.unwrap();
+    for (http2, version) in [
+        (true, http::Version::HTTP_2),
+        (false, http::Version::HTTP_11),
+    ] {
+        post(&client(&with(named.clone(), http2)), &url, "data")
+            .await
+            .unwrap();
         let request = server.next().await;
-        assert_eq!((request.head.version, &request.body[..]), (version, &b"data"[..]));
+        assert_eq!(
+            (request.head.version, &request.body[..]),
+            (version, &b"data"[..])
+        );
     }
-    let error = get(&client(&with(authority.client(), true)), &url).await.unwrap_err();
-    assert!(error.to_string().contains("server_name_override"), "{error}");
+    let error = get(&client(&with(authority.client(), true)), &url)
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("server_name_override"),
+        "{error}"
+    );
     let stranger = Authority::new();
-    let error = get(&client(&with(stranger.client(), true)), &url).await.unwrap_err();
+    let error = get(&client(&with(stranger.client(), true)), &url)
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("tls.ca_file"), "{error}");
     let plain_text = plain();
     let url = format!("https://{}/", plain_text.address).parse().unwrap();
-    let error = get(&client(&with(authority.client(), true)), &url).await.unwrap_err();
-    assert!(error.to_string().contains("does not seem to speak TLS"), "{error}");
+    let error = get(&client(&with(authority.client(), true)), &url)
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("does not seem to speak TLS"),
+        "{error}"
+    );
 }
 
 /// A proxy that says what it was asked; it plays the server itself.
@@ -369,13 +514,22 @@ async fn requests_go_through_the_proxy() {
         proxy("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").await;
     let through = |proxy: SocketAddr| {
         let proxy_url = format!("http://user:pass@{proxy}");
-        client(&HttpClientConfig { proxy_url, ..HttpClientConfig::default() })
+        client(&HttpClientConfig {
+            proxy_url,
+            ..HttpClientConfig::default()
+        })
     };
     let url = Uri::from_static("http://backend.test/path?q");
     assert_eq!(get(&through(address), &url).await.unwrap().body, "ok");
     let asked = asks.recv().await.unwrap().to_lowercase();
-    assert!(asked.starts_with("get http://backend.test/path?q http/1.1\r\n"), "{asked}");
-    assert!(asked.contains("proxy-authorization: basic dxnlcjpwyxnz\r\n"), "{asked}");
+    assert!(
+        asked.starts_with("get http://backend.test/path?q http/1.1\r\n"),
+        "{asked}"
+    );
+    assert!(
+        asked.contains("proxy-authorization: basic dxnlcjpwyxnz\r\n"),
+        "{asked}"
+    );
     assert!(asked.contains("host: backend.test\r\n"), "{asked}");
 
     let (address, mut asks) = proxy("HTTP/1.1 407 Wrong\r\n\r\n").await;
@@ -384,7 +538,10 @@ async fn requests_go_through_the_proxy() {
     assert!(error.to_string().contains("other credentials"), "{error}");
     assert!(!error.to_string().contains("pass"), "{error}");
     let asked = asks.recv().await.unwrap();
-    assert!(asked.starts_with("CONNECT backend.test:443 HTTP/1.1\r\n"), "{asked}");
+    assert!(
+        asked.starts_with("CONNECT backend.test:443 HTTP/1.1\r\n"),
+        "{asked}"
+    );
 }
 
 #[tokio::test]
@@ -399,14 +556,23 @@ async fn a_tunnel_carries_tls() {
     tokio::spawn(async move {
         let (mut near, _) = listener.accept().await.unwrap();
         let mut request = [0; 2000];
-        near.read(&mut request).await.unwrap();
-        near.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.unwrap();
+        let asked = near.read(&mut request).await.unwrap();
+        assert!(request[..asked].starts_with(b"CONNECT backend.test:443 "));
+        near.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            .await
+            .unwrap();
         let mut far = tokio::net::TcpStream::connect(target).await.unwrap();
         let _ended = tokio::io::copy_bidirectional(&mut near, &mut far).await;
     });
     let tls = authority.client();
-    let client = client(&HttpClientConfig { proxy_url, tls, ..HttpClientConfig::default() });
-    post(&client, &Uri::from_static("https://backend.test/x"), "data").await.unwrap();
+    let client = client(&HttpClientConfig {
+        proxy_url,
+        tls,
+        ..HttpClientConfig::default()
+    });
+    post(&client, &Uri::from_static("https://backend.test/x"), "data")
+        .await
+        .unwrap();
     assert_eq!(server.next().await.body, "data");
 }
 

@@ -11,7 +11,11 @@ use http::{HeaderMap, HeaderValue, Uri};
 use crate::error::NetError;
 
 pub(super) fn port_of(url: &Uri) -> u16 {
-    let default = if url.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+    let default = if url.scheme() == Some(&Scheme::HTTPS) {
+        443
+    } else {
+        80
+    };
     url.port_u16().unwrap_or(default)
 }
 
@@ -70,7 +74,10 @@ pub(super) fn resolve_reference(base: &Uri, reference: &str) -> Option<Uri> {
     } else if reference.starts_with('/') {
         format!("{scheme}://{authority}{reference}")
     } else {
-        let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+        let folder = base
+            .path()
+            .rsplit_once('/')
+            .map_or("", |(folder, _)| folder);
         format!("{scheme}://{authority}{folder}/{reference}")
     };
     text.parse().ok()
@@ -103,7 +110,12 @@ mod tests {
 
     #[test]
     fn metadata_addresses_are_link_local() {
-        for host in ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.1.1]", "[fd00:ec2::254]"] {
+        for host in [
+            "169.254.169.254",
+            "[fe80::1]",
+            "[::ffff:169.254.1.1]",
+            "[fd00:ec2::254]",
+        ] {
             assert!(is_link_local(host), "{host}");
         }
         for host in ["127.0.0.1", "10.0.0.1", "[::1]", "example.com"] {

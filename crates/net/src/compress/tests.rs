@@ -107,11 +107,9 @@ fn bombs_are_refused_whatever_the_encoding() {
     let zeros = vec![0; 6 << 20];
     for encoding in Encoding::ALL {
         let bomb = encoded(encoding, &zeros);
-        let limit = 20 << 20;
-        assert_eq!(
-            decode(encoding, &bomb, limit),
-            Err(DecodeError::TooLarge { limit })
-        );
+        let limit = 3 << 20;
+        let refused = decode(encoding, &bomb, limit).unwrap_err();
+        assert_eq!(refused, DecodeError::TooLarge { limit });
     }
 }
 
@@ -262,7 +260,10 @@ async fn bombs_are_counted_one_at_a_time() {
         .map(|_| tokio::spawn(decode_body(Encoding::Gzip, bomb.clone(), limit)))
         .collect();
     for task in tasks {
-        assert_eq!(task.await.unwrap(), Err(DecodeError::TooLarge { limit }));
+        assert_eq!(
+            task.await.unwrap().unwrap_err(),
+            DecodeError::TooLarge { limit }
+        );
     }
 }
 

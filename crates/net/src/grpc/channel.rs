@@ -78,10 +78,21 @@ impl Channel {
         let wanted = Arc::new(Notify::new());
         let end = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let keeper = Keeper { route, publish, wanted: wanted.clone(), tasks: tasks.clone() };
+        let keeper = Keeper {
+            route,
+            publish,
+            wanted: wanted.clone(),
+            tasks: tasks.clone(),
+        };
         tasks.spawn(end.clone().run_until_cancelled_owned(keeper.run()));
         let end = end.drop_guard();
-        Channel { state, wanted, next: AtomicUsize::new(0), wait_for_ready, _end: end }
+        Channel {
+            state,
+            wanted,
+            next: AtomicUsize::new(0),
+            wait_for_ready,
+            _end: end,
+        }
     }
 
     /// Asks for a connection without waiting for it.
@@ -101,7 +112,10 @@ impl Channel {
                 State::Ready(links) => {
                     if let Some(mut sender) = self.pick(&links) {
                         return sender.send_request(request).await.map_err(|e| {
-                            NetError::Transport { peer: String::new(), why: chain(&e) }
+                            NetError::Transport {
+                                peer: String::new(),
+                                why: chain(&e),
+                            }
                         });
                     }
                 }
@@ -111,7 +125,10 @@ impl Channel {
             self.wanted.notify_one();
             if state.changed().await.is_err() {
                 let why = "the client is closed".to_owned();
-                return Err(NetError::Transport { peer: String::new(), why });
+                return Err(NetError::Transport {
+                    peer: String::new(),
+                    why,
+                });
             }
         }
     }
@@ -120,7 +137,10 @@ impl Channel {
         let start = self.next.fetch_add(1, Ordering::Relaxed);
         let order = (0..links.len()).map(|i| (start.wrapping_add(i)) % links.len().max(1));
         let alive = |link: &&Link| !link.sender.is_closed();
-        order.filter_map(|i| links.get(i)).find(alive).map(|link| link.sender.clone())
+        order
+            .filter_map(|i| links.get(i))
+            .find(alive)
+            .map(|link| link.sender.clone())
     }
 }
 
@@ -173,9 +193,11 @@ impl Keeper {
 
     fn alive(&self) -> Vec<Link> {
         match &*self.publish.borrow() {
-            State::Ready(links) => {
-                links.iter().filter(|link| !link.sender.is_closed()).cloned().collect()
-            }
+            State::Ready(links) => links
+                .iter()
+                .filter(|link| !link.sender.is_closed())
+                .cloned()
+                .collect(),
             _ => Vec::new(),
         }
     }
@@ -187,9 +209,13 @@ impl Keeper {
         }
         let (host, port) = match &self.route.target {
             Target::Unix(path) => {
-                let stream = tokio::net::UnixStream::connect(path).await.map_err(|e| {
-                    NetError::Connect { peer: path.clone(), why: describe(&e) }
-                })?;
+                let stream =
+                    tokio::net::UnixStream::connect(path)
+                        .await
+                        .map_err(|e| NetError::Connect {
+                            peer: path.clone(),
+                            why: describe(&e),
+                        })?;
                 return Ok(vec![self.link(None, Connection::Unix(stream)).await?]);
             }
             Target::Tcp { host, port } => (host.as_str(), *port),
@@ -237,14 +263,12 @@ impl Keeper {
         }
     }
 
-    async fn open_one(
-        &self,
-        host: &str,
-        port: u16,
-        address: SocketAddr,
-    ) -> Result<Link, NetError> {
+    async fn open_one(&self, host: &str, port: u16, address: SocketAddr) -> Result<Link, NetError> {
         let peer = format!("{host}:{port}");
-        let failed = |why| NetError::Connect { peer: peer.clone(), why };
+        let failed = |why| NetError::Connect {
+            peer: peer.clone(),
+            why,
+        };
         let stream = tokio::time::timeout(Duration::from_secs(20), connect::tcp_address(address))
             .await
             .map_err(|_| failed(format!("{address} does not answer")))?
@@ -279,7 +303,10 @@ impl Keeper {
         let (sender, driver) = builder
             .handshake(TokioIo::new(connection))
             .await
-            .map_err(|e| NetError::Transport { peer, why: chain(&e) })?;
+            .map_err(|e| NetError::Transport {
+                peer,
+                why: chain(&e),
+            })?;
         let wanted = self.wanted.clone();
         self.tasks.spawn(async move {
             // Why it ended is told to the calls that were under way. It ends with the last sender.

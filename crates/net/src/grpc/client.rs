@@ -48,7 +48,9 @@ struct Shared {
 
 impl std::fmt::Debug for GrpcClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GrpcClient").field("peer", &self.shared.peer).finish_non_exhaustive()
+        f.debug_struct("GrpcClient")
+            .field("peer", &self.shared.peer)
+            .finish_non_exhaustive()
     }
 }
 
@@ -64,11 +66,20 @@ impl GrpcClient {
             None
         } else {
             let settings = tls::client_config(&config.tls, &[b"h2"])?;
-            Some(TlsSettings::new(settings, &config.tls.server_name_override)?)
+            Some(TlsSettings::new(
+                settings,
+                &config.tls.server_name_override,
+            )?)
         };
-        let scheme = if tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
-        let authority = match (config.authority.as_str(), config.tls.server_name_override.as_str())
-        {
+        let scheme = if tls.is_some() {
+            Scheme::HTTPS
+        } else {
+            Scheme::HTTP
+        };
+        let authority = match (
+            config.authority.as_str(),
+            config.tls.server_name_override.as_str(),
+        ) {
             ("", "") => peer.as_str(),
             ("", name) => name,
             (authority, _) => authority,
@@ -83,7 +94,11 @@ impl GrpcClient {
         });
         let headers = call_headers(config, &context, encoder)?;
         let or = |time: weir_config::Duration| {
-            if time.is_zero() { DEFAULT_PING } else { time.to_std() }
+            if time.is_zero() {
+                DEFAULT_PING
+            } else {
+                time.to_std()
+            }
         };
         let ping = config.keepalive.as_ref();
         let route = Route {
@@ -97,8 +112,18 @@ impl GrpcClient {
         };
         let channel = Channel::new(route, config.wait_for_ready);
         let auth = context.auth;
-        let shared = Shared { channel, peer, scheme, authority, headers, encoder, auth };
-        Ok(GrpcClient { shared: Arc::new(shared) })
+        let shared = Shared {
+            channel,
+            peer,
+            scheme,
+            authority,
+            headers,
+            encoder,
+            auth,
+        };
+        Ok(GrpcClient {
+            shared: Arc::new(shared),
+        })
     }
 
     /// `host:port` of the server.
@@ -164,16 +189,27 @@ impl GrpcClient {
         }
         if let Some(auth) = &shared.auth {
             let (method, uri, body) = (Method::POST, request.uri().clone(), Bytes::new());
-            let parts =
-                RequestParts { method: &method, uri: &uri, headers: &mut headers, body: &body };
+            let parts = RequestParts {
+                method: &method,
+                uri: &uri,
+                headers: &mut headers,
+                body: &body,
+            };
             auth.authorize(parts).await.map_err(|e| {
-                let code =
-                    if e.retryable { GrpcCode::Unavailable } else { GrpcCode::Unauthenticated };
+                let code = if e.retryable {
+                    GrpcCode::Unavailable
+                } else {
+                    GrpcCode::Unauthenticated
+                };
                 GrpcStatus::new(code, format!("cannot authenticate the call: {e}"))
             })?;
         }
         *request.headers_mut() = headers;
-        let response = shared.channel.send(request).await.map_err(|e| self.unavailable(&e))?;
+        let response = shared
+            .channel
+            .send(request)
+            .await
+            .map_err(|e| self.unavailable(&e))?;
         self.answer(response).await
     }
 
@@ -181,7 +217,9 @@ impl GrpcClient {
         let internal = |why: String| GrpcStatus::new(GrpcCode::Internal, why);
         let length: usize = message.iter().map(Bytes::len).sum();
         if u32::try_from(length).is_err() {
-            return Err(internal(format!("a message of {length} bytes is too long for gRPC")));
+            return Err(internal(format!(
+                "a message of {length} bytes is too long for gRPC"
+            )));
         }
         let Some(encoder) = self.shared.encoder else {
             return Ok(Pieces::framed(false, message));
@@ -194,7 +232,9 @@ impl GrpcClient {
                 whole.freeze()
             }
         };
-        let packed = encode_body(encoder, whole, 0).await.map_err(|e| internal(e.to_string()))?;
+        let packed = encode_body(encoder, whole, 0)
+            .await
+            .map_err(|e| internal(e.to_string()))?;
         Ok(Pieces::framed(true, [Bytes::from(packed)]))
     }
 
@@ -211,8 +251,11 @@ impl GrpcClient {
     async fn answer(&self, response: Response<Incoming>) -> Result<Bytes, GrpcStatus> {
         let (head, mut body) = response.into_parts();
         if head.status != StatusCode::OK {
-            let text =
-                format!("{} answered with HTTP status {}", self.shared.peer, head.status.as_u16());
+            let text = format!(
+                "{} answered with HTTP status {}",
+                self.shared.peer,
+                head.status.as_u16()
+            );
             return Err(GrpcStatus::new(GrpcCode::from_http(head.status), text));
         }
         let mut data = BytesMut::new();
@@ -220,7 +263,10 @@ impl GrpcClient {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|e| {
                 let peer = self.shared.peer.clone();
-                self.unavailable(&NetError::Transport { peer, why: chain(&e) })
+                self.unavailable(&NetError::Transport {
+                    peer,
+                    why: chain(&e),
+                })
             })?;
             match frame.into_data() {
                 Ok(chunk) => data.extend_from_slice(&chunk),
@@ -252,7 +298,9 @@ async fn unframe(headers: &HeaderMap, data: Bytes) -> Result<Bytes, GrpcStatus> 
     let (compressed, length) =
         frame_length(&data).ok_or_else(|| internal("the answer has no message"))?;
     if data.len() != PREFIX + length {
-        return Err(internal("the answer's message has another length than it says"));
+        return Err(internal(
+            "the answer's message has another length than it says",
+        ));
     }
     let message = data.slice(PREFIX..);
     if !compressed {
@@ -262,7 +310,9 @@ async fn unframe(headers: &HeaderMap, data: Bytes) -> Result<Bytes, GrpcStatus> 
         Some(encoding) => decode_body(encoding, message, MAX_ANSWER)
             .await
             .map_err(|e| internal(&e.to_string())),
-        None => Err(internal("the answer is compressed, but no grpc-encoding is given")),
+        None => Err(internal(
+            "the answer is compressed, but no grpc-encoding is given",
+        )),
     }
 }
 
@@ -299,11 +349,12 @@ fn call_headers(
 
 /// `grpc-timeout`: at most eight digits and a unit.
 fn timeout_text(limit: Duration) -> String {
-    let units: [(u128, &str); 4] =
-        [(limit.as_nanos(), "n"), (limit.as_micros(), "u"), (limit.as_millis(), "m"), (
-            u128::from(limit.as_secs()),
-            "S",
-        )];
+    let units: [(u128, &str); 4] = [
+        (limit.as_nanos(), "n"),
+        (limit.as_micros(), "u"),
+        (limit.as_millis(), "m"),
+        (u128::from(limit.as_secs()), "S"),
+    ];
     units
         .iter()
         .find(|(n, _)| *n < 100_000_000)

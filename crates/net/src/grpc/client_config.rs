@@ -77,7 +77,11 @@ impl Default for GrpcClientConfig {
 impl Validate for GrpcClientConfig {
     fn validate(&self, errors: &mut Errors) {
         if self.endpoint.is_empty() {
-            errors.push("endpoint", "requires a non-empty \"endpoint\"", "write host:port");
+            errors.push(
+                "endpoint",
+                "requires a non-empty \"endpoint\"",
+                "write host:port",
+            );
         } else if let Err(e) = Target::parse(&self.endpoint) {
             errors.push("endpoint", e.to_string(), "");
         }
@@ -92,7 +96,10 @@ impl Validate for GrpcClientConfig {
                 "use gzip, snappy, zstd or none",
             );
         }
-        if !matches!(self.balancer_name.as_str(), "" | "round_robin" | "pick_first") {
+        if !matches!(
+            self.balancer_name.as_str(),
+            "" | "round_robin" | "pick_first"
+        ) {
             errors.push(
                 "balancer_name",
                 format!("invalid balancer_name: {}", self.balancer_name),

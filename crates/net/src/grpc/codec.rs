@@ -26,7 +26,9 @@ pub(crate) fn frame_length(bytes: &[u8]) -> Option<(bool, usize)> {
 /// # Errors
 /// `Unimplemented` for an encoding that is not known, as the protocol says.
 pub(crate) fn accepted_encoding(headers: &HeaderMap) -> Result<Option<Encoding>, GrpcStatus> {
-    let Some(name) = headers.get(ENCODING) else { return Ok(None) };
+    let Some(name) = headers.get(ENCODING) else {
+        return Ok(None);
+    };
     match name.as_bytes() {
         b"identity" => Ok(None),
         b"gzip" => Ok(Some(Encoding::Gzip)),

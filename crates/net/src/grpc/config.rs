@@ -96,7 +96,10 @@ impl GrpcServerConfig {
     /// Listening on `endpoint`, everything else left out.
     #[must_use]
     pub fn listening_on(endpoint: &str) -> Self {
-        GrpcServerConfig { endpoint: endpoint.to_owned(), ..GrpcServerConfig::default() }
+        GrpcServerConfig {
+            endpoint: endpoint.to_owned(),
+            ..GrpcServerConfig::default()
+        }
     }
 
     /// The limit of messages in bytes.
@@ -131,12 +134,18 @@ impl Validate for GrpcServerConfig {
         if let Some(tls) = &self.tls {
             errors.nested("tls", tls);
         }
-        if let Some(parameters) = self.keepalive.as_ref().and_then(|k| k.server_parameters.as_ref())
+        if let Some(parameters) = self
+            .keepalive
+            .as_ref()
+            .and_then(|k| k.server_parameters.as_ref())
         {
             for (key, time) in [
                 ("max_connection_idle", parameters.max_connection_idle),
                 ("max_connection_age", parameters.max_connection_age),
-                ("max_connection_age_grace", parameters.max_connection_age_grace),
+                (
+                    "max_connection_age_grace",
+                    parameters.max_connection_age_grace,
+                ),
                 ("time", parameters.time),
                 ("timeout", parameters.timeout),
             ] {

@@ -32,7 +32,10 @@ impl Pieces {
         if let Some(first) = all.front_mut() {
             *first = Bytes::copy_from_slice(&prefix);
         }
-        Pieces { pieces: all, remaining: PREFIX + length }
+        Pieces {
+            pieces: all,
+            remaining: PREFIX + length,
+        }
     }
 }
 

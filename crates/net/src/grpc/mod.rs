@@ -18,9 +18,7 @@ mod tests;
 
 pub use client::GrpcClient;
 pub use client_config::{GrpcClientConfig, KeepaliveClient};
-pub use config::{
-    EnforcementPolicy, GrpcServerConfig, KeepaliveServer, KeepaliveServerParameters,
-};
+pub use config::{EnforcementPolicy, GrpcServerConfig, KeepaliveServer, KeepaliveServerParameters};
 pub use server::{GrpcHandler, GrpcRequest, GrpcServer};
 pub use status::{GrpcCode, GrpcStatus};
 pub use target::Target;

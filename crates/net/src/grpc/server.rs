@@ -71,7 +71,9 @@ pub struct GrpcServer {
 
 impl std::fmt::Debug for GrpcServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GrpcServer").field("address", &self.local_addr()).finish_non_exhaustive()
+        f.debug_struct("GrpcServer")
+            .field("address", &self.local_addr())
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,15 +83,26 @@ impl GrpcServer {
     /// # Errors
     /// An address that cannot be bound, files that cannot be used.
     pub fn bind(config: &GrpcServerConfig, context: ServerContext) -> Result<Self, NetError> {
-        let tls = config.tls.as_ref().map(|tls| tls::server_config(tls, &[b"h2"])).transpose()?;
+        let tls = config
+            .tls
+            .as_ref()
+            .map(|tls| tls::server_config(tls, &[b"h2"]))
+            .transpose()?;
         let listener = match config.transport.as_str() {
             "unix" => address::listen_unix(&config.endpoint)?,
             _ => address::listen_tcp(&config.endpoint)?,
         };
-        let parameters =
-            config.keepalive.as_ref().and_then(|k| k.server_parameters.clone()).unwrap_or_default();
+        let parameters = config
+            .keepalive
+            .as_ref()
+            .and_then(|k| k.server_parameters.clone())
+            .unwrap_or_default();
         let or = |time: weir_config::Duration, default| {
-            if time.is_zero() { default } else { Some(time.to_std()) }
+            if time.is_zero() {
+                default
+            } else {
+                Some(time.to_std())
+            }
         };
         let settings = Http2Settings {
             max_streams: Some(config.max_concurrent_streams).filter(|n| *n > 0),
@@ -99,12 +112,24 @@ impl GrpcServer {
         let limits = ConnectionLimits {
             idle: or(parameters.max_connection_idle, context.limits.idle),
             age: or(parameters.max_connection_age, context.limits.age),
-            age_grace: or(parameters.max_connection_age_grace, context.limits.age_grace),
+            age_grace: or(
+                parameters.max_connection_age_grace,
+                context.limits.age_grace,
+            ),
             ..context.limits
         };
         let protocol = Protocol::Http2(settings);
-        let acceptor = Acceptor { listener, tls, protocol, limits };
-        Ok(GrpcServer { acceptor, max_message: config.max_message(), context })
+        let acceptor = Acceptor {
+            listener,
+            tls,
+            protocol,
+            limits,
+        };
+        Ok(GrpcServer {
+            acceptor,
+            max_message: config.max_message(),
+            context,
+        })
     }
 
     /// The bound address.
@@ -121,7 +146,9 @@ impl GrpcServer {
             body_time: self.acceptor.limits.body,
             context: self.context,
         };
-        self.acceptor.run(Connections(Arc::new(endpoint)), stop).await;
+        self.acceptor
+            .run(Connections(Arc::new(endpoint)), stop)
+            .await;
     }
 }
 
@@ -131,7 +158,10 @@ impl Serve for Connections {
     type Service = OneConnection;
 
     fn connection(&self, peer: Peer) -> OneConnection {
-        OneConnection { endpoint: self.0.clone(), peer }
+        OneConnection {
+            endpoint: self.0.clone(),
+            peer,
+        }
     }
 }
 
@@ -169,7 +199,10 @@ impl Endpoint {
         request: Request<Incoming>,
         peer: Option<SocketAddr>,
     ) -> Response<Reply> {
-        let content_type = request.headers().get(CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
+        let content_type = request
+            .headers()
+            .get(CONTENT_TYPE)
+            .map_or(&b""[..], |v| v.as_bytes());
         if request.method() != http::Method::POST || !content_type.starts_with(GRPC.as_bytes()) {
             let mut response = Response::new(Reply::data(Bytes::from_static(
                 b"this port speaks gRPC: POST with content-type application/grpc",
@@ -179,7 +212,10 @@ impl Endpoint {
         }
         let result = match request.headers().get(TIMEOUT).map(parse_timeout) {
             None => self.call(request, peer).await,
-            Some(None) => Err(GrpcStatus::new(GrpcCode::Internal, "malformed grpc-timeout")),
+            Some(None) => Err(GrpcStatus::new(
+                GrpcCode::Internal,
+                "malformed grpc-timeout",
+            )),
             Some(Some(limit)) => {
                 match tokio::time::timeout(limit, self.call(request, peer)).await {
                     Ok(result) => result,
@@ -191,7 +227,7 @@ impl Endpoint {
             }
         };
         match result {
-            Ok(message) => success(message),
+            Ok(message) => success(&message),
             Err(status) => failure(&status),
         }
     }
@@ -205,7 +241,10 @@ impl Endpoint {
         let path = head.uri.path();
         if !self.handler.serves(path) {
             let path: String = path.chars().take(200).collect();
-            return Err(GrpcStatus::new(GrpcCode::Unimplemented, format!("unknown method {path}")));
+            return Err(GrpcStatus::new(
+                GrpcCode::Unimplemented,
+                format!("unknown method {path}"),
+            ));
         }
         if let Some(auth) = &self.context.auth {
             auth.authenticate(&head.headers)
@@ -214,7 +253,9 @@ impl Endpoint {
         }
         let encoding = accepted_encoding(&head.headers)?;
         let refused = |error: BodyError| {
-            self.handler.refuse(path, &error).unwrap_or_else(|| body_status(&error))
+            self.handler
+                .refuse(path, &error)
+                .unwrap_or_else(|| body_status(&error))
         };
         let wire_limit = self.max_message.saturating_add(PREFIX);
         let ledger = self.context.ledger.clone();
@@ -231,7 +272,13 @@ impl Endpoint {
             reader.take(message.len()).map_err(&refused)?;
         }
         let charge = reader.into_charge();
-        let request = GrpcRequest { uri: head.uri, headers: head.headers, message, peer, charge };
+        let request = GrpcRequest {
+            uri: head.uri,
+            headers: head.headers,
+            message,
+            peer,
+            charge,
+        };
         self.handler.call(request).await
     }
 
@@ -293,19 +340,26 @@ fn body_status(error: &BodyError) -> GrpcStatus {
     GrpcStatus::new(code, error.to_string())
 }
 
-fn success(message: Bytes) -> Response<Reply> {
+fn success(message: &Bytes) -> Response<Reply> {
     let data = if message.is_empty() {
         EMPTY_MESSAGE
     } else {
         let mut framed = Vec::with_capacity(PREFIX + message.len());
         framed.push(0);
-        framed.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
-        framed.extend_from_slice(&message);
+        framed.extend_from_slice(
+            &u32::try_from(message.len())
+                .unwrap_or(u32::MAX)
+                .to_be_bytes(),
+        );
+        framed.extend_from_slice(message);
         framed.into()
     };
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    let mut response = Response::new(Reply { data: Some(data), trailers: Some(trailers) });
+    let mut response = Response::new(Reply {
+        data: Some(data),
+        trailers: Some(trailers),
+    });
     response.headers_mut().insert(CONTENT_TYPE, GRPC);
     response
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use base64::Engine;
-use base64::engine::GeneralPurpose;
 use base64::engine::DecodePaddingMode;
+use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::{GeneralPurposeConfig, STANDARD_NO_PAD};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -136,7 +136,11 @@ const MAX_MESSAGE: usize = 4096;
 impl GrpcStatus {
     /// A status without a retry hint.
     pub fn new(code: GrpcCode, message: impl Into<String>) -> Self {
-        GrpcStatus { code, message: message.into(), retry_after: None }
+        GrpcStatus {
+            code,
+            message: message.into(),
+            retry_after: None,
+        }
     }
 
     /// Adds how long the client should wait.
@@ -164,13 +168,23 @@ impl GrpcStatus {
 
     /// The status in trailers or headers; `None` when there is none.
     pub(crate) fn read(headers: &HeaderMap) -> Option<GrpcStatus> {
-        let code = headers.get(STATUS)?.to_str().ok().and_then(|t| t.parse().ok());
-        let message = headers.get(MESSAGE).map_or(String::new(), |m| percent_decode(m.as_bytes()));
-        let details = headers.get(DETAILS).and_then(|d| LENIENT.decode(d.as_bytes()).ok());
+        let code = headers
+            .get(STATUS)?
+            .to_str()
+            .ok()
+            .and_then(|t| t.parse().ok());
+        let message = headers
+            .get(MESSAGE)
+            .map_or(String::new(), |m| percent_decode(m.as_bytes()));
+        let details = headers
+            .get(DETAILS)
+            .and_then(|d| LENIENT.decode(d.as_bytes()).ok());
         Some(GrpcStatus {
             code: code.map_or(GrpcCode::Unknown, GrpcCode::from_number),
             message,
-            retry_after: details.and_then(|d| Self::from_proto(&d)).and_then(|s| s.retry_after),
+            retry_after: details
+                .and_then(|d| Self::from_proto(&d))
+                .and_then(|s| s.retry_after),
         })
     }
 
@@ -230,7 +244,10 @@ fn retry_info(any: &[u8]) -> Option<Duration> {
                 (2, Field::Varint(n)) => nanos = n,
                 _ => {}
             });
-            let nanos = u32::try_from(nanos).ok().filter(|n| *n < 1_000_000_000).unwrap_or(0);
+            let nanos = u32::try_from(nanos)
+                .ok()
+                .filter(|n| *n < 1_000_000_000)
+                .unwrap_or(0);
             // Negative delays come as huge numbers: no wait.
             let seconds = if seconds > u64::MAX / 2 { 0 } else { seconds };
             after = Some(Duration::new(seconds, nanos));
@@ -332,13 +349,19 @@ fn percent_decode(text: &[u8]) -> String {
             _ => None,
         };
         out.push(escaped.unwrap_or(*byte));
-        rest = if escaped.is_some() { after.get(2..).unwrap_or_default() } else { after };
+        rest = if escaped.is_some() {
+            after.get(2..).unwrap_or_default()
+        } else {
+            after
+        };
     }
     String::from_utf8_lossy(&out).into_owned()
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|d| u8::try_from(d).ok())
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|d| u8::try_from(d).ok())
 }
 
 #[cfg(test)]
@@ -359,8 +382,14 @@ mod tests {
         assert_eq!(http(GrpcCode::ResourceExhausted), 429);
         assert_eq!(http(GrpcCode::Unimplemented), 404);
         assert_eq!(http(GrpcCode::Internal), 500);
-        assert_eq!(GrpcCode::from_http(StatusCode::BAD_GATEWAY), GrpcCode::Unavailable);
-        assert_eq!(GrpcCode::from_http(StatusCode::IM_A_TEAPOT), GrpcCode::Unknown);
+        assert_eq!(
+            GrpcCode::from_http(StatusCode::BAD_GATEWAY),
+            GrpcCode::Unavailable
+        );
+        assert_eq!(
+            GrpcCode::from_http(StatusCode::IM_A_TEAPOT),
+            GrpcCode::Unknown
+        );
     }
 
     /// The bytes that a Go server sends for RESOURCE_EXHAUSTED with a delay of 1.5 s.
@@ -372,7 +401,9 @@ mod tests {
         expected.extend(b"busy");
         expected.extend([0x1a, 54, 0x0a, 40]);
         expected.extend(RETRY_INFO.as_bytes());
-        expected.extend([0x12, 10, 0x0a, 8, 0x08, 1, 0x10, 0x80, 0xca, 0xb5, 0xee, 0x01]);
+        expected.extend([
+            0x12, 10, 0x0a, 8, 0x08, 1, 0x10, 0x80, 0xca, 0xb5, 0xee, 0x01,
+        ]);
         assert_eq!(status.to_proto(), expected);
         assert_eq!(GrpcStatus::from_proto(&expected), Some(status));
     }
@@ -390,7 +421,10 @@ mod tests {
         headers.insert(STATUS, HeaderValue::from_static("14"));
         headers.insert(DETAILS, HeaderValue::from_static("CAgS//=="));
         let status = GrpcStatus::read(&headers).unwrap();
-        assert_eq!((status.code, status.retry_after), (GrpcCode::Unavailable, None));
+        assert_eq!(
+            (status.code, status.retry_after),
+            (GrpcCode::Unavailable, None)
+        );
         assert_eq!(GrpcStatus::read(&HeaderMap::new()), None);
     }
 
@@ -408,7 +442,9 @@ mod tests {
 
         #[test]
         fn any_bytes_are_a_status_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
-            let _ = GrpcStatus::from_proto(&bytes);
+            if let Some(status) = GrpcStatus::from_proto(&bytes) {
+                prop_assert_eq!(GrpcStatus::from_proto(&status.to_proto()), Some(status));
+            }
         }
     }
 }

@@ -40,7 +40,10 @@ impl Target {
             )));
         }
         let host = if host.is_empty() { "localhost" } else { host };
-        Ok(Target::Tcp { host: host.to_owned(), port })
+        Ok(Target::Tcp {
+            host: host.to_owned(),
+            port,
+        })
     }
 
     /// Whether a scheme in the endpoint asks for TLS (`https://`) or plain text (`http://`), for
@@ -71,7 +74,10 @@ mod tests {
 
     #[test]
     fn endpoints() {
-        let tcp = |host: &str, port| Target::Tcp { host: host.to_owned(), port };
+        let tcp = |host: &str, port| Target::Tcp {
+            host: host.to_owned(),
+            port,
+        };
         for (endpoint, target) in [
             ("backend:4317", tcp("backend", 4317)),
             ("http://backend:4317", tcp("backend", 4317)),
@@ -83,7 +89,13 @@ mod tests {
         ] {
             assert_eq!(Target::parse(endpoint).unwrap(), target);
         }
-        for bad in ["backend", "https://backend", "", "http://backend:4317/path", "ftp://x:1"] {
+        for bad in [
+            "backend",
+            "https://backend",
+            "",
+            "http://backend:4317/path",
+            "ftp://x:1",
+        ] {
             assert!(Target::parse(bad).is_err(), "{bad}");
         }
         assert_eq!(Target::scheme_is_secure("https://b:1"), Some(true));

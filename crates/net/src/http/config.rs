@@ -37,7 +37,11 @@ pub struct Middleware {
 
 pub(crate) fn refuse_middlewares(middlewares: &[Middleware], errors: &mut Errors) {
     if !middlewares.is_empty() {
-        errors.push("middlewares", "middlewares are not supported", "remove the key");
+        errors.push(
+            "middlewares",
+            "middlewares are not supported",
+            "remove the key",
+        );
     }
 }
 
@@ -83,7 +87,10 @@ impl HttpServerConfig {
     /// Listening on `endpoint`, everything else left out.
     #[must_use]
     pub fn listening_on(endpoint: &str) -> Self {
-        HttpServerConfig { endpoint: endpoint.to_owned(), ..HttpServerConfig::default() }
+        HttpServerConfig {
+            endpoint: endpoint.to_owned(),
+            ..HttpServerConfig::default()
+        }
     }
 
     /// The limit of bodies in bytes.
@@ -98,7 +105,10 @@ impl HttpServerConfig {
     /// Whether a request encoding is accepted.
     pub(crate) fn accepts(&self, encoding: Encoding) -> bool {
         self.compression_algorithms.is_empty()
-            || self.compression_algorithms.iter().any(|name| name == encoding.name())
+            || self
+                .compression_algorithms
+                .iter()
+                .any(|name| name == encoding.name())
     }
 
     /// The limits of connections: what is configured, else `defaults`.

@@ -70,9 +70,15 @@ impl Cors {
             return None;
         }
         let headers: Vec<String> = if config.allowed_headers.is_empty() {
-            ["accept", "content-type", "x-requested-with"].map(str::to_owned).into()
+            ["accept", "content-type", "x-requested-with"]
+                .map(str::to_owned)
+                .into()
         } else {
-            config.allowed_headers.iter().map(|h| h.to_ascii_lowercase()).collect()
+            config
+                .allowed_headers
+                .iter()
+                .map(|h| h.to_ascii_lowercase())
+                .collect()
         };
         let origins = config.allowed_origins.iter().map(|origin| {
             let origin = origin.to_ascii_lowercase();
@@ -101,8 +107,12 @@ impl Cors {
         let wanted = request.get(ACCESS_CONTROL_REQUEST_METHOD)?;
         let mut answer = HeaderMap::new();
         answer.insert(VARY, PREFLIGHT_VARY);
-        let Some(origin) = self.allowed_origin(request) else { return Some(answer) };
-        let Some(method) = METHODS.iter().find(|m| m.as_str().as_bytes() == wanted.as_bytes())
+        let Some(origin) = self.allowed_origin(request) else {
+            return Some(answer);
+        };
+        let Some(method) = METHODS
+            .iter()
+            .find(|m| m.as_str().as_bytes() == wanted.as_bytes())
         else {
             return Some(answer);
         };
@@ -117,7 +127,10 @@ impl Cors {
         if let Some(asked) = asked.filter(|a| !a.is_empty()) {
             answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
         }
-        answer.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        answer.insert(
+            ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            HeaderValue::from_static("true"),
+        );
         if let Some(max_age) = &self.max_age {
             answer.insert(ACCESS_CONTROL_MAX_AGE, max_age.clone());
         }
@@ -127,12 +140,17 @@ impl Cors {
     /// Adds to the answer of any other request what its origin needs.
     pub(super) fn decorate(&self, method: &Method, request: &HeaderMap, answer: &mut HeaderMap) {
         answer.append(VARY, HeaderValue::from_static("Origin"));
-        let Some(origin) = self.allowed_origin(request) else { return };
+        let Some(origin) = self.allowed_origin(request) else {
+            return;
+        };
         if method != Method::OPTIONS && !METHODS.contains(method) {
             return;
         }
         answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        answer.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        answer.insert(
+            ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            HeaderValue::from_static("true"),
+        );
         if let Some(exposed) = &self.exposed {
             answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed.clone());
         }
@@ -156,7 +174,9 @@ impl Cors {
     }
 
     fn allows_headers(&self, asked: &HeaderValue) -> bool {
-        let Ok(asked) = asked.to_str() else { return false };
+        let Ok(asked) = asked.to_str() else {
+            return false;
+        };
         self.any_header
             || asked
                 .split(',')

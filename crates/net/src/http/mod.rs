@@ -6,7 +6,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use config::{AuthConfig, HttpServerConfig, Middleware, ServerAuthConfig};
 pub(crate) use config::refuse_middlewares;
+pub use config::{AuthConfig, HttpServerConfig, Middleware, ServerAuthConfig};
 pub use cors::CorsConfig;
 pub use server::{HttpHandler, HttpRequest, HttpServer, ServerContext};

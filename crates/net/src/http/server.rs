@@ -90,7 +90,9 @@ pub struct HttpServer {
 
 impl std::fmt::Debug for HttpServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HttpServer").field("endpoint", &self.config.endpoint).finish_non_exhaustive()
+        f.debug_struct("HttpServer")
+            .field("endpoint", &self.config.endpoint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -108,10 +110,16 @@ impl HttpServer {
         let acceptor = Acceptor {
             listener: address::listen_tcp(&config.endpoint)?,
             tls,
-            protocol: Protocol::Http { keep_alive: config.keep_alives_enabled.unwrap_or(true) },
+            protocol: Protocol::Http {
+                keep_alive: config.keep_alives_enabled.unwrap_or(true),
+            },
             limits: config.limits(context.limits),
         };
-        Ok(HttpServer { acceptor, config: config.clone(), context })
+        Ok(HttpServer {
+            acceptor,
+            config: config.clone(),
+            context,
+        })
     }
 
     /// The bound address.
@@ -134,7 +142,9 @@ impl HttpServer {
             context: self.context,
             config: self.config,
         };
-        self.acceptor.run(Connections(Arc::new(service)), stop).await;
+        self.acceptor
+            .run(Connections(Arc::new(service)), stop)
+            .await;
         Ok(())
     }
 }
@@ -145,7 +155,10 @@ impl Serve for Connections {
     type Service = OneConnection;
 
     fn connection(&self, peer: Peer) -> OneConnection {
-        OneConnection { endpoint: self.0.clone(), peer }
+        OneConnection {
+            endpoint: self.0.clone(),
+            peer,
+        }
     }
 }
 
@@ -215,7 +228,14 @@ impl Endpoint {
     ) -> Response<Bytes> {
         let mut response = match self.read(&head, body).await {
             Ok((body, charge)) => {
-                self.handler.handle(HttpRequest { head, body, peer, charge }).await
+                self.handler
+                    .handle(HttpRequest {
+                        head,
+                        body,
+                        peer,
+                        charge,
+                    })
+                    .await
             }
             Err(response) => response,
         };
@@ -250,8 +270,14 @@ impl Endpoint {
     }
 
     async fn authenticate(&self, head: &request::Parts) -> Result<(), Response<Bytes>> {
-        let Some(auth) = &self.context.auth else { return Ok(()) };
-        let params = self.config.auth.as_ref().map_or(&[][..], |auth| &auth.request_params);
+        let Some(auth) = &self.context.auth else {
+            return Ok(());
+        };
+        let params = self
+            .config
+            .auth
+            .as_ref()
+            .map_or(&[][..], |auth| &auth.request_params);
         let result = if params.is_empty() {
             auth.authenticate(&head.headers).await
         } else {
@@ -261,7 +287,9 @@ impl Endpoint {
     }
 
     fn encoding(&self, headers: &HeaderMap) -> Result<Option<Encoding>, BodyError> {
-        let Some(value) = headers.get(CONTENT_ENCODING) else { return Ok(None) };
+        let Some(value) = headers.get(CONTENT_ENCODING) else {
+            return Ok(None);
+        };
         let name = String::from_utf8_lossy(value.as_bytes());
         if name.is_empty() {
             return Ok(None);

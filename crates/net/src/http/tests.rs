@@ -45,7 +45,10 @@ impl HttpHandler for Lengths {
                 self.go.notified().await;
             }
             let charged = request.charge.as_ref().map_or(0, weir_model::Charge::bytes);
-            Response::new(Bytes::from(format!("{} bytes, {charged} charged", request.body.len())))
+            Response::new(Bytes::from(format!(
+                "{} bytes, {charged} charged",
+                request.body.len()
+            )))
         })
     }
 }
@@ -90,26 +93,34 @@ async fn read_all(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-fn start_with(config: HttpServerConfig, context: ServerContext) -> Running {
-    let server = HttpServer::bind(&config, context).unwrap();
+fn start_with(config: &HttpServerConfig, context: ServerContext) -> Running {
+    let server = HttpServer::bind(config, context).unwrap();
     let address = server.local_addr().unwrap();
     let (handler, stop) = (Arc::new(Lengths::default()), Stop::default());
     let served = server.serve(handler.clone(), stop.clone());
     let task = tokio::spawn(async move { served.await.unwrap() });
-    Running { address, handler, stop, task }
+    Running {
+        address,
+        handler,
+        stop,
+        task,
+    }
 }
 
 fn start(change: impl FnOnce(&mut HttpServerConfig)) -> Running {
     let mut config = HttpServerConfig::listening_on("127.0.0.1:0");
     change(&mut config);
-    start_with(config, ServerContext::default())
+    start_with(&config, ServerContext::default())
 }
 
 #[tokio::test]
 async fn bodies_arrive_whole_however_they_come() {
     let server = start(|_| {});
     let answer = server.post("", b"hello").await;
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("5 bytes"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("5 bytes"),
+        "{answer}"
+    );
     let chunked = b"POST /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\
         Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
     assert!(server.exchange(chunked).await.contains("11 bytes"));
@@ -137,7 +148,10 @@ async fn bodies_over_the_limit_are_refused_and_the_connection_is_closed() {
     let answer = server.exchange(declared).await;
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     assert!(answer.contains("request body too large"), "{answer}");
-    assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
+    assert!(
+        answer.to_lowercase().contains("connection: close"),
+        "{answer}"
+    );
     let mut chunked =
         b"POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n".to_vec();
     chunked.extend([b'x'; 1001]);
@@ -154,45 +168,75 @@ async fn encodings_are_decoded_under_the_limit() {
     for encoding in Encoding::ALL {
         let header = format!("Content-Encoding: {}\r\n", encoding.name());
         let mut packed = Vec::new();
-        Encoder::default_of(encoding).encode(&fits, &mut packed).unwrap();
+        Encoder::default_of(encoding)
+            .encode(&fits, &mut packed)
+            .unwrap();
         let answer = server.post(&header, &packed).await;
         assert!(answer.contains("100000 bytes"), "{encoding:?}: {answer}");
         let cut = server.post(&header, &packed[..packed.len() - 1]).await;
         assert!(cut.starts_with("HTTP/1.1 400"), "{encoding:?}: {cut}");
         packed.clear();
         let bomb = vec![b'x'; 200_000];
-        Encoder::default_of(encoding).encode(&bomb, &mut packed).unwrap();
+        Encoder::default_of(encoding)
+            .encode(&bomb, &mut packed)
+            .unwrap();
         let answer = server.post(&header, &packed).await;
         assert!(answer.starts_with("HTTP/1.1 400"), "{encoding:?}: {answer}");
     }
     for name in ["br", "identity", "GZIP", "gzip, gzip"] {
-        let answer = server.post(&format!("Content-Encoding: {name}\r\n"), b"x").await;
+        let answer = server
+            .post(&format!("Content-Encoding: {name}\r\n"), b"x")
+            .await;
         assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
-        assert!(answer.contains(&format!("unsupported Content-Encoding: {name}")), "{answer}");
+        assert!(
+            answer.contains(&format!("unsupported Content-Encoding: {name}")),
+            "{answer}"
+        );
     }
-    assert!(server.post("Content-Encoding: \r\n", b"x").await.contains("1 bytes"));
+    assert!(
+        server
+            .post("Content-Encoding: \r\n", b"x")
+            .await
+            .contains("1 bytes")
+    );
     server.end().await;
     let server = start(|c| c.compression_algorithms = vec![String::new(), "zstd".to_owned()]);
     let answer = server.post("Content-Encoding: gzip\r\n", b"x").await;
-    assert!(answer.contains("unsupported Content-Encoding: gzip"), "{answer}");
+    assert!(
+        answer.contains("unsupported Content-Encoding: gzip"),
+        "{answer}"
+    );
     server.end().await;
 }
 
 #[tokio::test]
 async fn memory_is_charged_before_it_is_used_and_given_back() {
     let ledger = Ledger::new(10_000);
-    let context = ServerContext { ledger: Some(ledger.clone()), ..ServerContext::default() };
-    let server = start_with(HttpServerConfig::listening_on("127.0.0.1:0"), context);
+    let context = ServerContext {
+        ledger: Some(ledger.clone()),
+        ..ServerContext::default()
+    };
+    let server = start_with(&HttpServerConfig::listening_on("127.0.0.1:0"), context);
     let answer = server.post("", &[b'x'; 4000]).await;
     assert!(answer.contains("4000 bytes, 4000 charged"), "{answer}");
     let refused = server.post("", &[b'x'; 10_001]).await;
     assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
-    assert!(refused.to_lowercase().contains("retry-after: 1"), "{refused}");
+    assert!(
+        refused.to_lowercase().contains("retry-after: 1"),
+        "{refused}"
+    );
     let mut packed = Vec::new();
-    Encoder::default_of(Encoding::Gzip).encode(&[b'x'; 9000], &mut packed).unwrap();
+    Encoder::default_of(Encoding::Gzip)
+        .encode(&[b'x'; 9000], &mut packed)
+        .unwrap();
     let answer = server.post("Content-Encoding: gzip\r\n", &packed).await;
-    assert!(answer.contains(&format!("9000 bytes, {} charged", 9000 + packed.len())), "{answer}");
-    Encoder::default_of(Encoding::Gzip).encode(&[b'x'; 9000], &mut packed).unwrap();
+    assert!(
+        answer.contains(&format!("9000 bytes, {} charged", 9000 + packed.len())),
+        "{answer}"
+    );
+    Encoder::default_of(Encoding::Gzip)
+        .encode(&[b'x'; 9000], &mut packed)
+        .unwrap();
     let answer = server.post("Content-Encoding: gzip\r\n", &packed).await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     assert_eq!(ledger.used(), 0);
@@ -204,16 +248,27 @@ async fn memory_is_charged_before_it_is_used_and_given_back() {
 async fn stalled_headers_are_cut_off_and_idle_connections_are_kept() {
     let server = start(|_| {});
     let mut idle = server.connect().await;
-    idle.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        .await
+        .unwrap();
     let mut some = [0; 15];
     idle.read_exact(&mut some).await.unwrap();
     let mut stalled = server.connect().await;
-    stalled.write_all(b"POST /x HTTP/1.1\r\nHost: h\r\nX-Half: ").await.unwrap();
+    stalled
+        .write_all(b"POST /x HTTP/1.1\r\nHost: h\r\nX-Half: ")
+        .await
+        .unwrap();
     let began = tokio::time::Instant::now();
     assert_eq!(read_all(&mut stalled).await, "");
-    assert!(began.elapsed() <= Duration::from_secs(11), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() <= Duration::from_secs(11),
+        "{:?}",
+        began.elapsed()
+    );
     tokio::time::sleep(Duration::from_secs(600)).await;
-    idle.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
     assert!(read_all(&mut idle).await.contains("0 bytes"));
     server.end().await;
 }
@@ -227,10 +282,16 @@ async fn stalled_bodies_are_cut_off() {
     stalled.write_all(head).await.unwrap();
     let began = tokio::time::Instant::now();
     assert!(read_all(&mut stalled).await.starts_with("HTTP/1.1 408"));
-    assert!(began.elapsed() <= Duration::from_secs(11), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() <= Duration::from_secs(11),
+        "{:?}",
+        began.elapsed()
+    );
 
     let mut slow = server.connect().await;
-    slow.write_all(b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n").await.unwrap();
+    slow.write_all(b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n")
+        .await
+        .unwrap();
     let began = tokio::time::Instant::now();
     let (mut read, mut write) = slow.into_split();
     let sender = tokio::spawn(async move {
@@ -241,7 +302,11 @@ async fn stalled_bodies_are_cut_off() {
     let mut answer = Vec::new();
     let _end = read.read_to_end(&mut answer).await;
     assert!(answer.starts_with(b"HTTP/1.1 408"));
-    assert!(began.elapsed() <= Duration::from_secs(61), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() <= Duration::from_secs(61),
+        "{:?}",
+        began.elapsed()
+    );
     sender.await.unwrap();
     server.end().await;
 }
@@ -259,7 +324,10 @@ async fn configured_times_replace_the_defaults() {
     assert_eq!(read_all(&mut idle).await, "");
     assert_eq!(began.elapsed().as_secs(), 30);
     tokio::time::sleep(Duration::from_secs(600)).await;
-    stalled.write_all(b"Host: h\r\nConnection: close\r\n\r\n").await.unwrap();
+    stalled
+        .write_all(b"Host: h\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
     assert!(read_all(&mut stalled).await.contains("0 bytes"));
     server.end().await;
 }
@@ -269,7 +337,9 @@ async fn configured_times_replace_the_defaults() {
 async fn a_request_under_way_is_answered_at_the_stop_and_new_ones_are_not_taken() {
     let server = start(|_| {});
     let mut slow = server.connect().await;
-    slow.write_all(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    slow.write_all(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
+        .await
+        .unwrap();
     server.handler.entered.notified().await;
     let mut idle = server.connect().await;
     server.stop.stop(Deadline::after(Duration::from_secs(60)));
@@ -284,7 +354,9 @@ async fn a_request_under_way_is_answered_at_the_stop_and_new_ones_are_not_taken(
 async fn the_stop_is_bounded_in_time() {
     let server = start(|_| {});
     let mut slow = server.connect().await;
-    slow.write_all(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    slow.write_all(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
+        .await
+        .unwrap();
     server.handler.entered.notified().await;
     let began = tokio::time::Instant::now();
     server.stop.stop(Deadline::after(Duration::from_secs(7)));
@@ -295,12 +367,18 @@ async fn the_stop_is_bounded_in_time() {
 #[tokio::test]
 async fn connections_over_the_cap_are_told_and_closed() {
     let context = ServerContext {
-        limits: ConnectionLimits { max_connections: 1, ..ConnectionLimits::default() },
+        limits: ConnectionLimits {
+            max_connections: 1,
+            ..ConnectionLimits::default()
+        },
         ..ServerContext::default()
     };
-    let server = start_with(HttpServerConfig::listening_on("127.0.0.1:0"), context);
+    let server = start_with(&HttpServerConfig::listening_on("127.0.0.1:0"), context);
     let mut first = server.connect().await;
-    first.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    first
+        .write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        .await
+        .unwrap();
     first.read_exact(&mut [0; 15]).await.unwrap();
     let mut second = server.connect().await;
     assert!(read_all(&mut second).await.starts_with("HTTP/1.1 503"));
@@ -312,12 +390,17 @@ async fn connections_over_the_cap_are_told_and_closed() {
 async fn response_headers_and_keep_alives() {
     let server = start(|c| {
         c.keep_alives_enabled = Some(false);
-        c.response_headers =
-            crate::Headers(vec![("X-Frame".to_owned(), "DENY".to_owned().into())]);
+        c.response_headers = crate::Headers(vec![("X-Frame".to_owned(), "DENY".to_owned().into())]);
     });
-    let answer = server.exchange(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.to_lowercase();
+    let answer = server
+        .exchange(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        .await
+        .to_lowercase();
     assert!(answer.contains("x-frame: deny\r\n") && answer.contains("connection: close"));
-    let gone = server.exchange(b"GET /gone HTTP/1.1\r\nHost: h\r\n\r\n").await.to_lowercase();
+    let gone = server
+        .exchange(b"GET /gone HTTP/1.1\r\nHost: h\r\n\r\n")
+        .await
+        .to_lowercase();
     assert!(gone.contains("x-frame: deny\r\n"), "{gone}");
     server.end().await;
 }
@@ -331,7 +414,10 @@ impl ServerAuth for Password {
         headers: &'a http::HeaderMap,
     ) -> BoxFut<'a, Result<(), AuthError>> {
         let good = headers.get("key").is_some_and(|v| v == "open");
-        let error = AuthError { message: "wrong key".to_owned(), retryable: false };
+        let error = AuthError {
+            message: "wrong key".to_owned(),
+            retryable: false,
+        };
         Box::pin(async move { if good { Ok(()) } else { Err(error) } })
     }
 }
@@ -340,10 +426,15 @@ impl ServerAuth for Password {
 #[tokio::test]
 async fn requests_are_authenticated_before_anything_else() {
     let mut config = HttpServerConfig::listening_on("127.0.0.1:0");
-    config.auth =
-        Some(ServerAuthConfig { authenticator: None, request_params: vec!["key".to_owned()] });
-    let context = ServerContext { auth: Some(Arc::new(Password)), ..ServerContext::default() };
-    let server = start_with(config, context);
+    config.auth = Some(ServerAuthConfig {
+        authenticator: None,
+        request_params: vec!["key".to_owned()],
+    });
+    let context = ServerContext {
+        auth: Some(Arc::new(Password)),
+        ..ServerContext::default()
+    };
+    let server = start_with(&config, context);
     for headers in ["", "Key: \r\n", "Key: no\r\n", "Key: Open\r\n"] {
         let answer = server.post(headers, b"x").await;
         assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
@@ -388,17 +479,29 @@ async fn cross_origin_requests() {
     for (origin, headers) in [
         ("https://evil.test", asked),
         ("https://example.com", asked),
-        ("https://app.example.com", "Access-Control-Request-Headers: x-other\r\n"),
+        (
+            "https://app.example.com",
+            "Access-Control-Request-Headers: x-other\r\n",
+        ),
     ] {
         let answer = preflight(origin, headers).await;
         assert!(answer.starts_with("http/1.1 204"), "{answer}");
         assert!(!answer.contains("access-control-allow"), "{answer}");
     }
-    let answer = server.post("Origin: https://app.example.com\r\n", b"x").await.to_lowercase();
+    let answer = server
+        .post("Origin: https://app.example.com\r\n", b"x")
+        .await
+        .to_lowercase();
     assert!(answer.contains("access-control-allow-origin: https://app.example.com\r\n"));
     assert!(answer.contains("access-control-expose-headers: x-answer\r\n"));
-    let answer = server.post("Origin: https://evil.test\r\n", b"x").await.to_lowercase();
-    assert!(answer.contains("1 bytes") && !answer.contains("access-control-allow"), "{answer}");
+    let answer = server
+        .post("Origin: https://evil.test\r\n", b"x")
+        .await
+        .to_lowercase();
+    assert!(
+        answer.contains("1 bytes") && !answer.contains("access-control-allow"),
+        "{answer}"
+    );
     server.end().await;
 }
 
@@ -413,9 +516,13 @@ fn wrong_settings_are_found() {
     };
     assert!(!check(|_| {}));
     assert!(check(|c| c.endpoint = "localhost".to_owned()));
-    assert!(check(|c| c.tls = Some(crate::tls::TlsServerConfig::default())));
+    assert!(check(
+        |c| c.tls = Some(crate::tls::TlsServerConfig::default())
+    ));
     assert!(check(|c| c.compression_algorithms = vec!["br".to_owned()]));
-    assert!(check(|c| c.idle_timeout = Some(weir_config::Duration::from_secs(-1))));
+    assert!(check(
+        |c| c.idle_timeout = Some(weir_config::Duration::from_secs(-1))
+    ));
     assert!(check(|c| c.middlewares = vec![Middleware::default()]));
     assert!(check(|c| {
         c.response_headers = crate::Headers(vec![("bad name".to_owned(), String::new().into())]);

@@ -86,7 +86,10 @@ impl BodyReader {
 
     /// The declared length, if there is one.
     pub(crate) fn declared(&self) -> Option<usize> {
-        self.body.size_hint().exact().map(|n| usize::try_from(n).unwrap_or(usize::MAX))
+        self.body
+            .size_hint()
+            .exact()
+            .map(|n| usize::try_from(n).unwrap_or(usize::MAX))
     }
 
     /// Whether all chunks have come.
@@ -103,7 +106,9 @@ impl BodyReader {
 
     /// Charges bytes besides those of the body (its decompressed form).
     pub(crate) fn take(&mut self, bytes: usize) -> Result<(), BodyError> {
-        let Some(ledger) = &self.ledger else { return Ok(()) };
+        let Some(ledger) = &self.ledger else {
+            return Ok(());
+        };
         let fits = match &mut self.charge {
             Some(charge) => charge.grow(bytes),
             None => {
@@ -111,7 +116,11 @@ impl BodyReader {
                 self.charge.is_some()
             }
         };
-        if fits { Ok(()) } else { Err(BodyError::NoMemory) }
+        if fits {
+            Ok(())
+        } else {
+            Err(BodyError::NoMemory)
+        }
     }
 
     /// What was charged, to go along with the data.
@@ -160,7 +169,8 @@ impl BodyReader {
     }
 
     fn next_check(&self) -> Instant {
-        self.ends.map_or(self.window_ends, |ends| ends.min(self.window_ends))
+        self.ends
+            .map_or(self.window_ends, |ends| ends.min(self.window_ends))
     }
 
     fn check_pace(&mut self) -> Result<(), BodyError> {
@@ -187,7 +197,9 @@ impl BodyReader {
             }
             self.charge_ahead(declared)?;
         }
-        let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
+        let Some(first) = self.chunk().await? else {
+            return Ok(Bytes::new());
+        };
         if self.is_end() || declared == Some(first.len()) {
             return Ok(first);
         }
@@ -196,19 +208,19 @@ impl BodyReader {
     }
 
     /// Joins all further chunks to `first`; `expected` bytes in all, as far as anybody knows.
-    pub(crate) async fn rest(
-        &mut self,
-        first: Bytes,
-        expected: usize,
-    ) -> Result<Bytes, BodyError> {
-        let Some(second) = self.chunk().await? else { return Ok(first) };
+    pub(crate) async fn rest(&mut self, first: Bytes, expected: usize) -> Result<Bytes, BodyError> {
+        let Some(second) = self.chunk().await? else {
+            return Ok(first);
+        };
         let least = first.len() + second.len();
         let mut all = BytesMut::with_capacity(expected.min(FIRST_RESERVE).max(least));
         all.extend_from_slice(&first);
         all.extend_from_slice(&second);
         drop((first, second));
         while !self.is_end() {
-            let Some(chunk) = self.chunk().await? else { break };
+            let Some(chunk) = self.chunk().await? else {
+                break;
+            };
             if all.len() + chunk.len() > all.capacity() {
                 // Doubling, but no further than what was announced.
                 let room = all.capacity().max(chunk.len());
@@ -230,7 +242,10 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn data(data: Bytes) -> Self {
-        Reply { data: Some(data).filter(|d| !d.is_empty()), trailers: None }
+        Reply {
+            data: Some(data).filter(|d| !d.is_empty()),
+            trailers: None,
+        }
     }
 }
 

@@ -109,7 +109,10 @@ impl Activity {
             return Verdict::Finish;
         }
         // A state that begins right now is seen in time if nobody sleeps longer than its limit.
-        let shortest = [limits.header, limits.idle, limits.write].into_iter().flatten().min();
+        let shortest = [limits.header, limits.idle, limits.write]
+            .into_iter()
+            .flatten()
+            .min();
         if let Some(shortest) = shortest {
             next = next.min(now.saturating_add(micros(shortest)));
         }
@@ -224,7 +227,9 @@ impl<T> Watched<T> {
         let blocked = self.activity.blocked_since.load(Ordering::Relaxed);
         if result.is_pending() {
             if blocked == 0 {
-                self.activity.blocked_since.store(self.activity.now() + 1, Ordering::Relaxed);
+                self.activity
+                    .blocked_since
+                    .store(self.activity.now() + 1, Ordering::Relaxed);
             }
         } else if blocked != 0 {
             self.activity.blocked_since.store(0, Ordering::Relaxed);

@@ -138,8 +138,15 @@ struct Shared<S> {
 impl Acceptor {
     /// Serves until `stop`, then lets requests under way finish within its deadline.
     pub(crate) async fn run<S: Serve>(self, serve: S, stop: Stop) {
-        let Acceptor { listener, tls, protocol, limits } = self;
-        let room = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
+        let Acceptor {
+            listener,
+            tls,
+            protocol,
+            limits,
+        } = self;
+        let room = Arc::new(Semaphore::new(
+            limits.max_connections.min(Semaphore::MAX_PERMITS),
+        ));
         let shared = Arc::new(Shared {
             serve,
             tls: tls.map(TlsAcceptor::from),
@@ -206,7 +213,10 @@ async fn accept(listener: &Listener) -> std::io::Result<(Stream, Option<SocketAd
 fn refuse<S>(stream: &Stream, shared: &Shared<S>) {
     const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
         Connection: close\r\nContent-Length: 0\r\n\r\n";
-    tracing::debug!(limit = shared.limits.max_connections, "too many connections, one is closed");
+    tracing::debug!(
+        limit = shared.limits.max_connections,
+        "too many connections, one is closed"
+    );
     if let (Protocol::Http { .. }, None, Stream::Tcp(stream)) =
         (shared.protocol, &shared.tls, stream)
     {
@@ -268,7 +278,10 @@ async fn spoken<S: Serve, T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     http2: bool,
 ) {
     let activity = Arc::new(Activity::new(http2));
-    let service = shared.serve.connection(Peer { address, activity: activity.clone() });
+    let service = shared.serve.connection(Peer {
+        address,
+        activity: activity.clone(),
+    });
     let io = TokioIo::new(Watched::new(stream, activity.clone()));
     let result = if http2 {
         let settings = match shared.protocol {

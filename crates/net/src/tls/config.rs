@@ -212,8 +212,10 @@ impl Common<'_> {
     }
 
     fn validate_versions(&self, errors: &mut Errors) {
-        for (key, version) in [("min_version", self.min_version), ("max_version", self.max_version)]
-        {
+        for (key, version) in [
+            ("min_version", self.min_version),
+            ("max_version", self.max_version),
+        ] {
             match version {
                 "" | "1.2" | "1.3" => {}
                 "1.0" | "1.1" if key == "min_version" => errors.warn(

@@ -33,7 +33,9 @@ pub(super) fn is_suite(name: &str) -> bool {
 }
 
 pub(super) fn has_suite(name: &str) -> bool {
-    provider::ALL_CIPHER_SUITES.iter().any(|s| suite_name(*s) == strip(name))
+    provider::ALL_CIPHER_SUITES
+        .iter()
+        .any(|s| suite_name(*s) == strip(name))
 }
 
 /// `TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305` is an older name of the suite that ends in `_SHA256`.
@@ -74,8 +76,12 @@ pub(super) fn provider_for(common: &Common<'_>) -> Arc<CryptoProvider> {
         .map(|(_, group)| *group)
         .collect();
     if !groups.is_empty() {
-        custom.kx_groups.retain(|group| groups.contains(&group.name()));
-        custom.kx_groups.sort_by_key(|group| groups.iter().position(|g| *g == group.name()));
+        custom
+            .kx_groups
+            .retain(|group| groups.contains(&group.name()));
+        custom
+            .kx_groups
+            .sort_by_key(|group| groups.iter().position(|g| *g == group.name()));
     }
     Arc::new(custom)
 }
@@ -97,7 +103,9 @@ pub(super) fn authorities(pem: &[u8], from: &str) -> Result<RootCertStore, NetEr
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|e| bad(format!("{from} is no valid PEM: {e}")))?;
         store.add(certificate).map_err(|e| {
-            bad(format!("{from} holds a certificate that cannot be an authority: {e}"))
+            bad(format!(
+                "{from} holds a certificate that cannot be an authority: {e}"
+            ))
         })?;
     }
     if store.is_empty() {
@@ -205,10 +213,9 @@ impl Source {
 impl KeySource {
     fn load(&self) -> Result<Arc<CertifiedKey>, NetError> {
         let (cert, key) = (self.cert.name(), self.key.name());
-        let chain: Vec<_> =
-            CertificateDer::pem_slice_iter(&self.cert.read("the certificate")?)
-                .collect::<Result<_, _>>()
-                .map_err(|e| bad(format!("{cert} is no valid PEM: {e}")))?;
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(&self.cert.read("the certificate")?)
+            .collect::<Result<_, _>>()
+            .map_err(|e| bad(format!("{cert} is no valid PEM: {e}")))?;
         if chain.is_empty() {
             return Err(bad(format!("{cert} holds no certificate in PEM form")));
         }
@@ -224,7 +231,9 @@ impl KeySource {
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
                 Ok(Arc::new(pair))
             }
-            Err(_) => Err(bad(format!("the private key {key} is not that of certificate {cert}"))),
+            Err(_) => Err(bad(format!(
+                "the private key {key} is not that of certificate {cert}"
+            ))),
         }
     }
 }

@@ -26,10 +26,9 @@ pub fn server_config(
     let key = material::certified_key(&common)?.ok_or_else(|| {
         NetError::Config("tls: a server needs cert_file and key_file (or their _pem forms)".into())
     })?;
-    let builder =
-        rustls::ServerConfig::builder_with_provider(material::provider_for(&common))
-            .with_protocol_versions(&material::versions(&common))
-            .map_err(|e| NetError::Config(format!("tls: {e}")))?;
+    let builder = rustls::ServerConfig::builder_with_provider(material::provider_for(&common))
+        .with_protocol_versions(&material::versions(&common))
+        .map_err(|e| NetError::Config(format!("tls: {e}")))?;
     let builder = if config.client_ca_file.is_empty() {
         builder.with_no_client_auth()
     } else {
@@ -66,9 +65,18 @@ impl ClientAuthorities {
         let path = config.client_ca_file.clone();
         let verifier = Self::load(&path)?;
         let reload = config.client_ca_file_reload;
-        let hints = if reload { Vec::new() } else { verifier.root_hint_subjects().to_vec() };
+        let hints = if reload {
+            Vec::new()
+        } else {
+            verifier.root_hint_subjects().to_vec()
+        };
         let current = Mutex::new((modified(&path), verifier));
-        Ok(ClientAuthorities { path, reload, current, hints })
+        Ok(ClientAuthorities {
+            path,
+            reload,
+            current,
+            hints,
+        })
     }
 
     fn load(path: &str) -> Result<Arc<dyn ClientCertVerifier>, NetError> {
@@ -112,7 +120,8 @@ impl ClientCertVerifier for ClientAuthorities {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.verifier().verify_client_cert(end_entity, intermediates, now)
+        self.verifier()
+            .verify_client_cert(end_entity, intermediates, now)
     }
 
     fn verify_tls12_signature(

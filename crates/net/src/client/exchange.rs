@@ -135,7 +135,11 @@ impl HttpClient {
     /// # Errors
     /// Certificates that cannot be read, a proxy that cannot be used.
     pub fn new(options: HttpClientOptions) -> Result<Self, NetError> {
-        let protocols: &[&[u8]] = if options.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+        let protocols: &[&[u8]] = if options.http2 {
+            &[b"h2", b"http/1.1"]
+        } else {
+            &[b"http/1.1"]
+        };
         let config = tls::client_config(&options.tls, protocols)?;
         let connector = Connector(Arc::new(Route {
             tls: TlsSettings::new(config, &options.tls.server_name_override)?,
@@ -146,7 +150,11 @@ impl HttpClient {
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(options.idle_timeout)
-            .pool_max_idle_per_host(if options.keep_alive { options.max_idle_per_host } else { 0 })
+            .pool_max_idle_per_host(if options.keep_alive {
+                options.max_idle_per_host
+            } else {
+                0
+            })
             .http2_keep_alive_interval(options.http2_ping_interval);
         if let Some(timeout) = options.http2_ping_timeout {
             builder.http2_keep_alive_timeout(timeout);
@@ -154,11 +162,15 @@ impl HttpClient {
         let shared = Shared {
             pool: builder.build(connector.clone()),
             connector,
-            room: options.max_requests.map(|n| Semaphore::new(n.min(Semaphore::MAX_PERMITS))),
+            room: options
+                .max_requests
+                .map(|n| Semaphore::new(n.min(Semaphore::MAX_PERMITS))),
             jar: options.cookies.then(Jar::default),
             options,
         };
-        Ok(HttpClient { shared: Arc::new(shared) })
+        Ok(HttpClient {
+            shared: Arc::new(shared),
+        })
     }
 
     /// Sends a request; of the answer's body at most [`ANSWER_CAP`] bytes are kept.
@@ -195,7 +207,8 @@ impl HttpClient {
     ) -> Result<HttpResponse, NetError> {
         let limit = (cap, Longer::Refuse);
         self.in_time(url, Some(timeout), async {
-            self.request(Method::GET, url, headers, Bytes::new(), limit).await
+            self.request(Method::GET, url, headers, Bytes::new(), limit)
+                .await
         })
         .await
     }
@@ -208,9 +221,12 @@ impl HttpClient {
     ) -> Result<T, NetError> {
         match limit {
             None => work.await,
-            Some(after) => tokio::time::timeout(after, work)
-                .await
-                .unwrap_or_else(|_| Err(NetError::Timeout { peer: peer_of(url), after })),
+            Some(after) => tokio::time::timeout(after, work).await.unwrap_or_else(|_| {
+                Err(NetError::Timeout {
+                    peer: peer_of(url),
+                    after,
+                })
+            }),
         }
     }
 
@@ -238,7 +254,12 @@ impl HttpClient {
             Some(room) => room.acquire().await.ok(),
             None => None,
         };
-        let mut hop = Hop { method, url: url.clone(), body, first_host: host_key(url) };
+        let mut hop = Hop {
+            method,
+            url: url.clone(),
+            body,
+            first_host: host_key(url),
+        };
         for _ in 0..=MAX_REDIRECTS {
             let response = self.one_hop(&hop, &own).await?;
             self.remember_cookies(&hop.url, response.headers());
@@ -248,14 +269,13 @@ impl HttpClient {
             }
         }
         let why = format!("more than {MAX_REDIRECTS} redirects");
-        Err(NetError::Redirect { peer: peer_of(&hop.url), why })
+        Err(NetError::Redirect {
+            peer: peer_of(&hop.url),
+            why,
+        })
     }
 
-    async fn one_hop(
-        &self,
-        hop: &Hop,
-        own: &HeaderMap,
-    ) -> Result<Response<Incoming>, NetError> {
+    async fn one_hop(&self, hop: &Hop, own: &HeaderMap) -> Result<Response<Incoming>, NetError> {
         let options = &self.shared.options;
         let same_host = host_key(&hop.url) == hop.first_host;
         let mut headers = own.clone();
@@ -291,16 +311,25 @@ impl HttpClient {
                 headers: &mut headers,
                 body: &hop.body,
             };
-            auth.authorize(parts)
-                .await
-                .map_err(|e| NetError::Auth { message: e.message, retryable: e.retryable })?;
+            auth.authorize(parts).await.map_err(|e| NetError::Auth {
+                message: e.message,
+                retryable: e.retryable,
+            })?;
         }
-        headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("gzip"));
+        headers
+            .entry(ACCEPT_ENCODING)
+            .or_insert(HeaderValue::from_static("gzip"));
         if !options.keep_alive {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if url.scheme() == Some(&Scheme::HTTP)
-            && let Some(auth) = self.shared.connector.0.proxy.find(&url).and_then(|p| p.auth)
+            && let Some(auth) = self
+                .shared
+                .connector
+                .0
+                .proxy
+                .find(&url)
+                .and_then(|p| p.auth)
         {
             headers.insert(PROXY_AUTHORIZATION, auth);
         }
@@ -308,7 +337,11 @@ impl HttpClient {
         *request.method_mut() = hop.method.clone();
         *request.uri_mut() = url;
         *request.headers_mut() = headers;
-        self.shared.pool.request(request).await.map_err(|e| failure(&e, &hop.url))
+        self.shared
+            .pool
+            .request(request)
+            .await
+            .map_err(|e| failure(&e, &hop.url))
     }
 
     fn remember_cookies(&self, url: &Uri, headers: &HeaderMap) {
@@ -326,8 +359,13 @@ impl HttpClient {
         {
             return Ok(None);
         }
-        let Some(location) = response.headers().get(LOCATION) else { return Ok(None) };
-        let refused = |why: &str| NetError::Redirect { peer: peer_of(&hop.url), why: why.into() };
+        let Some(location) = response.headers().get(LOCATION) else {
+            return Ok(None);
+        };
+        let refused = |why: &str| NetError::Redirect {
+            peer: peer_of(&hop.url),
+            why: why.into(),
+        };
         let url = location
             .to_str()
             .ok()
@@ -335,18 +373,31 @@ impl HttpClient {
             .ok_or_else(|| refused("its Location is no URL"))?;
         let same_host = host_key(&url) == hop.first_host;
         if !same_host && url.host().is_some_and(is_link_local) {
-            return Err(refused("it points to a link-local address (instance metadata)"));
+            return Err(refused(
+                "it points to a link-local address (instance metadata)",
+            ));
         }
         if !same_host && self.shared.options.auth.is_some() {
-            return Err(refused("it points to another host, which must not get our signature"));
+            return Err(refused(
+                "it points to another host, which must not get our signature",
+            ));
         }
         let method = match hop.method {
             _ if keeps_method => hop.method.clone(),
             Method::HEAD => Method::HEAD,
             _ => Method::GET,
         };
-        let body = if keeps_method { hop.body.clone() } else { Bytes::new() };
-        Ok(Some(Hop { method, url, body, first_host: hop.first_host.clone() }))
+        let body = if keeps_method {
+            hop.body.clone()
+        } else {
+            Bytes::new()
+        };
+        Ok(Some(Hop {
+            method,
+            url,
+            body,
+            first_host: hop.first_host.clone(),
+        }))
     }
 }
 
@@ -366,7 +417,10 @@ fn failure(e: &legacy::Error, url: &Uri) -> NetError {
         }
         next = cause.source();
     }
-    NetError::Transport { peer: peer_of(url), why: chain(e) }
+    NetError::Transport {
+        peer: peer_of(url),
+        why: chain(e),
+    }
 }
 
 async fn collect(
@@ -374,14 +428,21 @@ async fn collect(
     url: &Uri,
     (cap, longer): (usize, Longer),
 ) -> Result<HttpResponse, NetError> {
-    let too_large = || NetError::BodyTooLarge { peer: peer_of(url), limit: cap };
+    let too_large = || NetError::BodyTooLarge {
+        peer: peer_of(url),
+        limit: cap,
+    };
     let (mut head, mut incoming) = response.into_parts();
     let mut first = Bytes::new();
     let mut more = BytesMut::new();
     while let Some(frame) = incoming.frame().await {
-        let frame = frame
-            .map_err(|e| NetError::Transport { peer: peer_of(url), why: chain(&e) })?;
-        let Ok(mut data) = frame.into_data() else { continue };
+        let frame = frame.map_err(|e| NetError::Transport {
+            peer: peer_of(url),
+            why: chain(&e),
+        })?;
+        let Ok(mut data) = frame.into_data() else {
+            continue;
+        };
         let held = first.len() + more.len();
         if held + data.len() > cap {
             if longer == Longer::Refuse {
@@ -402,8 +463,15 @@ async fn collect(
             break;
         }
     }
-    let mut body = if more.is_empty() { first } else { more.freeze() };
-    let gzip = head.headers.get(CONTENT_ENCODING).is_some_and(|v| v == "gzip" || v == "x-gzip");
+    let mut body = if more.is_empty() {
+        first
+    } else {
+        more.freeze()
+    };
+    let gzip = head
+        .headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|v| v == "gzip" || v == "x-gzip");
     if gzip && !body.is_empty() {
         body = match (decode_body(Encoding::Gzip, body, cap).await, longer) {
             (Ok(body), _) => body,
@@ -411,11 +479,18 @@ async fn collect(
             (Err(_), Longer::Cut) => Bytes::new(),
             (Err(DecodeError::TooLarge { .. }), Longer::Refuse) => return Err(too_large()),
             (Err(source), Longer::Refuse) => {
-                return Err(NetError::Decode { peer: peer_of(url), source });
+                return Err(NetError::Decode {
+                    peer: peer_of(url),
+                    source,
+                });
             }
         };
         head.headers.remove(CONTENT_ENCODING);
         head.headers.remove(CONTENT_LENGTH);
     }
-    Ok(HttpResponse { status: head.status, headers: head.headers, body })
+    Ok(HttpResponse {
+        status: head.status,
+        headers: head.headers,
+        body,
+    })
 }
