@@ -1,3 +1,3 @@
 //! Exporters: one folder each, one name in the table below.
 
-weir_core::components!(ExporterEntry:);
+weir_core::components!(ExporterEntry: debug);
