@@ -1,3 +1,11 @@
 //! Processors: one folder each, one name in the table below.
+//!
+//! `actions`, `matching` and `mapping` are shared by several of them and are no components.
 
-weir_core::components!(ProcessorEntry: anomaly, batch, memory_limiter);
+mod actions;
+mod mapping;
+mod matching;
+#[cfg(test)]
+mod testing;
+
+weir_core::components!(ProcessorEntry: anomaly, attributes, batch, memory_limiter, resource);

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::exposition::NameScheme;
 use crate::labels::LabelSet;
 use pattern::{Pattern, Template};
+pub use pattern::{re2, translate};
 
 /// Pattern that matches anything: the default of `regex`.
 const ANYTHING: &str = "(.*)";

@@ -51,7 +51,17 @@ fn one_line(message: &str) -> String {
     last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
-fn translate(pattern: &str) -> String {
+/// Compiles an RE2 pattern that may match anywhere, as Go's `regexp.Compile` does.
+///
+/// # Errors
+/// With the message of the `regex` crate in one line if the pattern is not valid.
+pub fn re2(pattern: &str) -> Result<Regex, String> {
+    Regex::new(&translate(pattern)).map_err(|error| one_line(&error.to_string()))
+}
+
+/// The pattern in the syntax of the `regex` crate, meaning what RE2 takes it for.
+#[must_use]
+pub fn translate(pattern: &str) -> String {
     let mut out = String::with_capacity(pattern.len() + 8);
     let mut rest = pattern.chars().peekable();
     while let Some(character) = rest.next() {
