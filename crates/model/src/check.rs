@@ -2,7 +2,10 @@
 
 use crate::error::DecodeError;
 use crate::schema::{self, Kind, Message, Rule};
-use crate::wire::{FIXED32, FIXED64, Key, LEN, MAX_DEPTH, Reader, VARINT};
+use crate::wire::{
+    ANY_BOOL, ANY_DOUBLE, ANY_INT, ANY_STRING, FIXED32, FIXED64, Key, LEN, MAX_DEPTH, Reader,
+    VARINT, short_pair,
+};
 
 /// Checks an `ExportTraceServiceRequest` and counts its spans.
 pub(crate) fn traces(bytes: &[u8]) -> Result<usize, DecodeError> {
@@ -136,33 +139,17 @@ fn check_field(
 /// each, less than 128 bytes long. Nothing else needs to be checked then.
 #[inline]
 fn is_usual_pair(body: &[u8]) -> bool {
-    let [PAIR_KEY, key_len, rest @ ..] = body else {
+    let Some((key, value)) = short_pair(body) else {
         return false;
     };
-    let Some((key, [PAIR_VALUE, value_len, value @ ..])) =
-        rest.split_at_checked(usize::from(*key_len))
-    else {
-        return false;
-    };
-    // Lengths from 128 on have their top bit set and are longer than what follows.
-    if usize::from(*value_len) != value.len() || value.len() >= 128 || key.len() >= 128 {
-        return false;
-    }
     match value {
-        [STRING, len, text @ ..] => usize::from(*len) == text.len() && is_ascii(body),
-        [BOOL | INT, b] => *b < 0x80 && is_ascii(key),
-        [DOUBLE, bits @ ..] => bits.len() == 8 && is_ascii(key),
+        [ANY_STRING, len, text @ ..] => usize::from(*len) == text.len() && is_ascii(body),
+        [ANY_BOOL | ANY_INT, b] => *b < 0x80 && is_ascii(key),
+        [ANY_DOUBLE, bits @ ..] => bits.len() == 8 && is_ascii(key),
         [] => is_ascii(key),
         _ => false,
     }
 }
-
-const PAIR_KEY: u8 = 1 << 3 | LEN;
-const PAIR_VALUE: u8 = 2 << 3 | LEN;
-const STRING: u8 = 1 << 3 | LEN;
-const BOOL: u8 = 2 << 3 | VARINT;
-const INT: u8 = 3 << 3 | VARINT;
-const DOUBLE: u8 = 4 << 3 | FIXED64;
 
 /// `is_ascii` for short slices, without a loop over the last bytes.
 #[inline]

@@ -7,7 +7,10 @@ use crate::store::{
     AttrRecord, PACKED_EMPTY, Packed, Run, Slice, Store, packed_bool, packed_double, packed_int,
     packed_str,
 };
-use crate::wire::{FIXED64, LEN, Reader, VARINT};
+use crate::wire::{
+    self, ANY_BOOL as BOOL, ANY_DOUBLE as DOUBLE, ANY_INT as INT, ANY_STRING as STRING, FIXED64,
+    LEN, Reader, VARINT,
+};
 
 /// Reads messages into a store. Every message is copied into the text first; whatever of it is not
 /// text has to be blanked, so that one UTF-8 pass at the end covers all strings.
@@ -54,7 +57,17 @@ impl Filler {
     pub(crate) fn blank(&mut self, whole: Copied<'_>, from: &[u8], to: &[u8]) {
         let start = whole.at + whole.offset(from);
         let end = whole.at + whole.offset(to);
-        if let Some(part) = self.text.get_mut(start..end) {
+        let Some(part) = self.text.get_mut(start..end) else {
+            return;
+        };
+        // Times and ids have few sizes; a known size is a store or two, not a call.
+        if let Ok(time) = <&mut [u8; 9]>::try_from(&mut *part) {
+            *time = [0; 9];
+        } else if let Ok(span_id) = <&mut [u8; 10]>::try_from(&mut *part) {
+            *span_id = [0; 10];
+        } else if let Ok(trace_id) = <&mut [u8; 18]>::try_from(&mut *part) {
+            *trace_id = [0; 18];
+        } else {
             part.fill(0);
         }
     }
@@ -85,7 +98,10 @@ impl Filler {
         depth: u32,
     ) -> Result<(), DecodeError> {
         self.header(whole, from, body);
-        let record = match self.usual_attribute(whole, body) {
+        let record = match self
+            .short_attribute(whole, body)
+            .or_else(|| self.usual_attribute(whole, body))
+        {
             Some(record) => record,
             None => self.odd_attribute(whole, body, depth - 1)?,
         };
@@ -93,8 +109,33 @@ impl Filler {
         Ok(())
     }
 
-    /// The shape that everybody sends: key, value, and nothing else, once each.
+    /// The shape that nearly everybody sends: key and scalar value, once each, all lengths in one
+    /// byte. Then only doubles have to be blanked.
     #[inline]
+    fn short_attribute(&mut self, whole: Copied<'_>, body: &[u8]) -> Option<AttrRecord> {
+        let (key, value) = wire::short_pair(body)?;
+        let start = whole.at + whole.offset(body);
+        let key = Slice::new(start + 2, key.len());
+        let end = start + body.len();
+        let packed = match value {
+            [STRING, len, text @ ..] if usize::from(*len) == text.len() => {
+                packed_str(Slice::new(end - text.len(), text.len()))
+            }
+            [INT, b] if *b < 0x80 => packed_int(i64::from(*b)),
+            [BOOL, b] if *b < 0x80 => packed_bool(*b != 0),
+            [DOUBLE, bits @ ..] => {
+                let bits = u64::from_le_bytes(bits.try_into().ok()?);
+                let place = self.text.get_mut(end - 8..end)?;
+                *<&mut [u8; 8]>::try_from(place).ok()? = [0; 8];
+                packed_double(f64::from_bits(bits))
+            }
+            _ => return None,
+        };
+        Some(AttrRecord::new(key, packed))
+    }
+
+    /// The same with lengths and numbers of any size.
+    #[inline(never)]
     fn usual_attribute(&mut self, whole: Copied<'_>, body: &[u8]) -> Option<AttrRecord> {
         let mut reader = Reader::new(body);
         let from = reader.rest();

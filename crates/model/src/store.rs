@@ -454,6 +454,29 @@ impl<'a> AttributesRef<'a> {
     /// Appends the entries as repeated field `field` of an OTLP message.
     pub(crate) fn encode(&self, field: u32, out: &mut Vec<u8>) {
         for (key, value) in self.iter() {
+            // Fields up to 15 have a key of one byte; so have all attribute fields of OTLP.
+            let tag = (field << 3 | u32::from(wire::LEN)) as u8;
+            let short = field < 16
+                && match value {
+                    ValueRef::Str(s) if s.len() < 0x80 => {
+                        let head = [wire::ANY_STRING, s.len() as u8];
+                        wire::put_short_pair(out, tag, key, &head, s.as_bytes())
+                    }
+                    ValueRef::Double(d) => {
+                        let bits = d.to_bits().to_le_bytes();
+                        wire::put_short_pair(out, tag, key, &[wire::ANY_DOUBLE], &bits)
+                    }
+                    ValueRef::Bool(b) => {
+                        wire::put_short_pair(out, tag, key, &[wire::ANY_BOOL, u8::from(b)], &[])
+                    }
+                    ValueRef::Int(i @ 0..0x80) => {
+                        wire::put_short_pair(out, tag, key, &[wire::ANY_INT, i as u8], &[])
+                    }
+                    _ => false,
+                };
+            if short {
+                continue;
+            }
             wire::put_message_always(out, field, |out| {
                 crate::value::encode_key_value(key, out, |out| value.encode(out));
             });

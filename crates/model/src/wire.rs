@@ -23,6 +23,57 @@ pub const FIXED32: u8 = 5;
 /// Nesting at which prost gives up; the same bound here, so that verdicts agree.
 pub const MAX_DEPTH: u32 = 100;
 
+/// Key of `AnyValue.string_value`.
+pub(crate) const ANY_STRING: u8 = 1 << 3 | LEN;
+/// Key of `AnyValue.bool_value`.
+pub(crate) const ANY_BOOL: u8 = 2 << 3 | VARINT;
+/// Key of `AnyValue.int_value`.
+pub(crate) const ANY_INT: u8 = 3 << 3 | VARINT;
+/// Key of `AnyValue.double_value`.
+pub(crate) const ANY_DOUBLE: u8 = 4 << 3 | FIXED64;
+const PAIR_KEY: u8 = 1 << 3 | LEN;
+const PAIR_VALUE: u8 = 2 << 3 | LEN;
+
+/// Key and value body of a `KeyValue` that has both, once and in this order, with lengths of one
+/// byte each.
+#[inline]
+pub(crate) fn short_pair(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let [PAIR_KEY, key_len, rest @ ..] = body else {
+        return None;
+    };
+    // Lengths from 128 on have their top bit set: they would need a second byte.
+    let (key, rest) = rest.split_at_checked(usize::from(*key_len))?;
+    let [PAIR_VALUE, value_len, value @ ..] = rest else {
+        return None;
+    };
+    let short = (*key_len | *value_len) < 0x80;
+    (short && usize::from(*value_len) == value.len()).then_some((key, value))
+}
+
+/// Appends a `KeyValue` with these bytes as the body of its value, in the shape of [`short_pair`]
+/// and with its own key `tag` of one byte; `false`, and nothing appended, if it does not fit.
+#[inline]
+pub(crate) fn put_short_pair(
+    out: &mut Vec<u8>,
+    tag: u8,
+    key: &str,
+    head: &[u8],
+    tail: &[u8],
+) -> bool {
+    let value = head.len() + tail.len();
+    let body = 4 + key.len() + value;
+    if body >= 0x80 || key.is_empty() {
+        return false;
+    }
+    out.reserve(2 + body);
+    out.extend_from_slice(&[tag, body as u8, PAIR_KEY, key.len() as u8]);
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(&[PAIR_VALUE, value as u8]);
+    out.extend_from_slice(head);
+    out.extend_from_slice(tail);
+    true
+}
+
 /// A cursor over the fields of one message.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'a> {
