@@ -122,8 +122,8 @@ pub struct Config {
     pub recover_n: u8,
     /// Which metrics are judged.
     pub metrics: MetricsConfig,
-    /// How findings leave the processor.
-    pub emit: Emit,
+    /// How findings leave the processor: one way, or a list of them.
+    pub emit: Vec<Emit>,
     /// Also give the band.
     pub bands: bool,
     /// Series kept at most; further ones pass without judgement and are counted.
@@ -145,7 +145,7 @@ impl Default for Config {
             alarm_n: settings.alarm_n,
             recover_n: settings.recover_n,
             metrics: MetricsConfig::default(),
-            emit: Emit::Companion,
+            emit: vec![Emit::Companion],
             bands: false,
             max_series: DEFAULT_MAX_SERIES,
         }
@@ -240,6 +240,10 @@ impl Validate for Config {
                     errors.push(&key, format!("not a regular expression: {error}"), "");
                 }
             }
+        }
+        if self.emit.is_empty() {
+            let cure = "use companion, attributes, log, or a list of them";
+            errors.push("emit", "is empty: findings would go nowhere", cure);
         }
         if self.max_series == 0 {
             errors.push("max_series", "is 0: no series could be judged", "use 1 or more");

@@ -58,7 +58,7 @@ struct Anomaly {
     /// The same for rates, which are never negative.
     rate_settings: Settings,
     calendar: Calendar,
-    emit: Emit,
+    emit: Vec<Emit>,
     bands: bool,
     filter: Option<Filter>,
     store: Arc<Store>,
@@ -147,7 +147,7 @@ impl Anomaly {
             rate_settings,
             settings,
             calendar: Calendar::new(&config.timezone, excluded),
-            emit: config.emit,
+            emit: config.emit.clone(),
             bands: config.bands,
             filter: Filter::new(&config.metrics),
             store: Arc::new(Store::new(config.max_series)),
@@ -252,21 +252,23 @@ impl Anomaly {
     }
 
     fn report(&self, site: &Site<'_>, stream: &mut Stream, verdict: &Verdict, pass: &mut Pass) {
-        match self.emit {
-            Emit::Companion => {
-                let to = stream.companions(site.series, self.bands, &self.cx.interner);
-                pass.findings.companion(to, verdict, site.time_ns);
-            }
-            Emit::Attributes => {
-                let notable = verdict.in_alarm || verdict.outside != Outside::Inside;
-                if notable || self.bands {
-                    let observation = stream.role.observation();
-                    pass.findings.tag(site.at, verdict, &observation, site.worst);
+        for emit in &self.emit {
+            match emit {
+                Emit::Companion => {
+                    let to = stream.companions(site.series, self.bands, &self.cx.interner);
+                    pass.findings.companion(to, verdict, site.time_ns);
                 }
-            }
-            Emit::Log => {
-                if verdict.alarm_started || verdict.alarm_ended {
-                    self.log(site, stream, verdict, pass.now_s);
+                Emit::Attributes => {
+                    let notable = verdict.in_alarm || verdict.outside != Outside::Inside;
+                    if notable || self.bands {
+                        let observation = stream.role.observation();
+                        pass.findings.tag(site.at, verdict, &observation, site.worst);
+                    }
+                }
+                Emit::Log => {
+                    if verdict.alarm_started || verdict.alarm_ended {
+                        self.log(site, stream, verdict, pass.now_s);
+                    }
                 }
             }
         }

@@ -397,3 +397,19 @@ fn wrong_settings_are_named_with_their_place() {
     assert!(unknown.is_err());
     assert_eq!(config("{}"), Config::default());
 }
+
+/// Tags for those who read points, companions for those who read series, from one processor.
+#[test]
+fn findings_can_leave_in_several_ways_at_once() {
+    let config = config("emit: [companion, attributes]");
+    assert_eq!(config.emit, [Emit::Companion, Emit::Attributes]);
+    let mut rig = Rig::new("{emit: [companion, attributes], bands: true}");
+    let series = rig.series("m", MetricKind::Gauge, "a");
+    let mut last = Vec::new();
+    for i in 0..60 {
+        let value = PointValue::Double(100.0 + rig.noise());
+        last = rig.apply(vec![Point::new(series.clone(), 0, START_NS + i * MINUTE_NS, value)]);
+    }
+    assert!(last.iter().any(|p| Arc::ptr_eq(&p.series, &series) && !p.tags().is_empty()));
+    assert!(last.iter().any(|p| &*p.series.metric().name == "m.anomaly.score"));
+}
