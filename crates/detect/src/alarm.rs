@@ -5,13 +5,15 @@ use crate::{Kind, Outside, Settings};
 /// A series that cried this often (decayed count) must cry louder.
 const BUDGET: f64 = 1.5;
 /// Growth of the threshold per alarm above the budget.
-const BUDGET_STEP: f64 = 0.35;
+const BUDGET_STEP: f64 = 0.5;
 /// Memory of the alarm budget, s.
 const BUDGET_TAU_S: f64 = 5.0 * 86_400.0;
 /// Of the last 64 samples this many beyond 2 sigma are a burst or a shift.
 const INNER_M: u32 = 50;
 /// Of the last 16 samples this many outside the seasonal band are a shift.
-const SEASONAL_M: u32 = 12;
+const SEASONAL_M: u32 = 8;
+/// What the first jump of a constant counts for in the peak: its severity is beyond measure.
+const UNKNOWN_SEVERITY: f64 = 4.0;
 /// Samples outside on one side in a row that make a spike a shift.
 const SHIFT_RUN: u32 = 6;
 
@@ -29,6 +31,8 @@ pub(crate) struct Evidence {
     pub(crate) drift: f64,
     /// The value has stood still for too long.
     pub(crate) flat: bool,
+    /// The scale is more than rounding: severities mean something.
+    pub(crate) scale_known: bool,
     /// The residual of the worse channel is positive.
     pub(crate) above: bool,
 }
@@ -136,7 +140,8 @@ impl Alarm {
             if learn {
                 self.budget += 1.0;
                 if !e.flat {
-                    let severity = e.fast.max(e.slow).min(1e6) as f32;
+                    let largest = if e.scale_known { 1e6 } else { UNKNOWN_SEVERITY };
+                    let severity = e.fast.max(e.slow).min(largest) as f32;
                     self.peak += 0.3 * (severity - self.peak);
                 }
             }
@@ -155,7 +160,7 @@ impl Alarm {
     fn threshold(&self, single: f64) -> f64 {
         let (spent, peak) = (f64::from(self.budget), f64::from(self.peak));
         let grown = single * (1.0 + BUDGET_STEP * (spent - BUDGET).max(0.0));
-        grown.max(1.3 * peak * ((spent - 2.0) / 4.0).clamp(0.0, 1.0))
+        grown.max(1.3 * peak * ((spent - 1.0) / 4.0).clamp(0.0, 1.0))
     }
 
     fn tests(&self, e: &Evidence, settings: &Settings, threshold: f64, louder: f64) -> Tests {

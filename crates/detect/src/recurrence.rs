@@ -1,10 +1,11 @@
 //! Memory of spikes that come at the same time of the day or of the hour (cron, backups).
 
-/// Five-minute slots of the day.
-const SLOTS: usize = 288;
+/// Half-hour slots of the day: daily jobs do not keep to the minute.
+const DAY_SLOTS: usize = 48;
+const DAY_SLOT_S: u32 = 1800;
 /// Five-minute slots of the hour.
 const HOUR_SLOTS: usize = 12;
-const SLOT_S: u32 = 300;
+const HOUR_SLOT_S: u32 = 300;
 /// Severities above this are not told apart.
 const LARGEST: f64 = 30.0;
 /// Learning per day of a slot of the day, and per hour of a slot of the hour.
@@ -18,12 +19,13 @@ const NO_SLOT: u16 = u16::MAX;
 /// Running peak severity per slot, in bytes on a square-root scale.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Recurrence {
-    pub(crate) day: [u8; SLOTS],
+    pub(crate) day: [u8; DAY_SLOTS],
     pub(crate) hour: [u8; HOUR_SLOTS],
-    /// Slot of the day now open.
+    /// Five-minute slot of the day now open.
     pub(crate) slot: u16,
-    /// Worst severity in the open slot; 0 while quiet.
-    pub(crate) peak: f32,
+    /// Worst severity in the open slot of the hour, and in the open slot of the day; 0 while quiet.
+    pub(crate) hour_peak: f32,
+    pub(crate) day_peak: f32,
     /// Factor by which the band is widened in the open slot, at least 1.
     pub(crate) widening: f32,
 }
@@ -37,58 +39,70 @@ fn unpack(byte: u8) -> f64 {
     root * root * LARGEST
 }
 
-fn learn(cell: Option<&mut u8>, peak: f64, gain: f64) {
+fn learn(cell: Option<&mut u8>, peak: f32, gain: f64) {
     if let Some(cell) = cell {
         let known = unpack(*cell);
-        *cell = pack(known + gain * (peak - known));
+        *cell = pack(known + gain * (f64::from(peak) - known));
     }
+}
+
+/// Day slot of a five-minute slot.
+fn day_slot(slot: usize) -> usize {
+    slot / (DAY_SLOT_S / HOUR_SLOT_S) as usize % DAY_SLOTS
 }
 
 impl Recurrence {
     pub(crate) fn new() -> Self {
         Self {
-            day: [0; SLOTS],
+            day: [0; DAY_SLOTS],
             hour: [0; HOUR_SLOTS],
             slot: NO_SLOT,
-            peak: 0.0,
+            hour_peak: 0.0,
+            day_peak: 0.0,
             widening: 1.0,
         }
     }
 
     /// Enters the slot of this second of the day; commits the one that was left.
     pub(crate) fn enter(&mut self, second_of_day: u32) {
-        let slot = (second_of_day / SLOT_S) as usize % SLOTS;
-        if usize::from(self.slot) == slot {
+        let slot = (second_of_day / HOUR_SLOT_S) as usize;
+        let left = usize::from(self.slot);
+        if left == slot {
             return;
         }
         if self.slot != NO_SLOT {
-            let left = usize::from(self.slot);
-            let peak = f64::from(self.peak);
-            learn(self.day.get_mut(left), peak, DAY_GAIN);
-            learn(self.hour.get_mut(left % HOUR_SLOTS), peak, HOUR_GAIN);
+            learn(
+                self.hour.get_mut(left % HOUR_SLOTS),
+                self.hour_peak,
+                HOUR_GAIN,
+            );
+            if day_slot(left) != day_slot(slot) {
+                learn(self.day.get_mut(day_slot(left)), self.day_peak, DAY_GAIN);
+                self.day_peak = 0.0;
+            }
         }
         self.slot = slot as u16;
-        self.peak = 0.0;
+        self.hour_peak = 0.0;
         self.widening = (MARGIN * self.usual_peak(slot)).max(1.0) as f32;
     }
 
-    /// The usual peak severity of a slot and its neighbours.
+    /// The usual peak severity: of the half hour of the day, of the five minutes of the hour and
+    /// their neighbours.
     fn usual_peak(&self, slot: usize) -> f64 {
-        let around = |cells: &[u8], slot: usize| {
-            let n = cells.len();
-            [slot % n, (slot + 1) % n, (slot + n - 1) % n]
-                .into_iter()
-                .filter_map(|i| cells.get(i).copied())
-                .max()
-                .unwrap_or(0)
-        };
-        unpack(around(&self.day, slot).max(around(&self.hour, slot)))
+        let hour = [slot, slot + 1, slot + HOUR_SLOTS - 1];
+        let around = hour
+            .into_iter()
+            .filter_map(|i| self.hour.get(i % HOUR_SLOTS));
+        let day = self.day.get(day_slot(slot));
+        unpack(around.chain(day).copied().max().unwrap_or(0))
     }
 
     /// Notes the severity of a sample before widening.
     pub(crate) fn note(&mut self, severity: f64) {
         if severity > 1.0 {
-            self.peak = self.peak.max(severity.min(LARGEST) as f32);
+            let severity = severity.min(LARGEST) as f32;
+            self.hour_peak = self.hour_peak.max(severity);
+            self.day_peak = self.day_peak.max(severity);
         }
     }
 }

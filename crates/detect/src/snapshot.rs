@@ -205,7 +205,7 @@ fields!(Alarm; inner_bits, fast_bits, slow_bits, above_bits, budget, peak, calm,
 fields!(Season; day, day_seen, week, week_seen, noise, day_visit, week_visit, noise_sum, recurrence;
     |_| true);
 fields!(Visit; slot, count, sum; |_| true);
-fields!(Recurrence; day, hour, slot, peak, widening; |r| (1.0..=50.0).contains(&r.widening));
+fields!(Recurrence; day, hour, slot, hour_peak, day_peak, widening; |r| (1.0..=50.0).contains(&r.widening));
 
 impl<const N: usize> Field for Table<N> {
     fn put(&self, out: &mut Vec<u8>) {

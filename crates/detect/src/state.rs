@@ -24,6 +24,8 @@ const LARGEST: f64 = 1e290;
 
 /// Least scale relative to the level: a few steps of the floating-point grid.
 const LEAST_SCALE: f64 = 1e-15;
+/// Scale relative to the level above which it is a scale and not rounding.
+const KNOWN_SCALE: f64 = 1e-12;
 /// Level below which the least scale shrinks no further.
 const LEAST_LEVEL: f64 = 1e-9;
 
@@ -342,6 +344,7 @@ impl State {
             slow,
             drift,
             flat,
+            scale_known: view.fast.scale > KNOWN_SCALE * self.slow.level.abs().max(LEAST_LEVEL),
             above: if by_slow {
                 view.slow.residual > 0.0
             } else {

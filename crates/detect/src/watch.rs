@@ -19,7 +19,7 @@ pub(crate) struct Flatline {
 
 impl Flatline {
     /// A run is never suspicious below this many samples and this long.
-    const LEAST_RUN: f64 = 20.0;
+    const LEAST_RUN: f64 = 8.0;
     const LEAST_S: f64 = 600.0;
     /// A suspicious run this long is the new normal, s.
     const ACCEPT_S: f64 = 6.0 * HOUR_S;
@@ -185,7 +185,8 @@ mod tests {
             assert!(!flat.observe(f64::from(i % 7), 60.0, 7200.0, true));
         }
         let first = (0..1000).position(|_| flat.observe(3.0, 60.0, 7200.0, true));
-        assert_eq!(first, Some(19));
+        // ten minutes, one of which had passed
+        assert_eq!(first, Some(9));
         let flagged = (0..1000)
             .filter(|_| flat.observe(3.0, 60.0, 7200.0, true))
             .count();
