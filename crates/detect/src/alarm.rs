@@ -11,7 +11,7 @@ const BUDGET_TAU_S: f64 = 5.0 * 86_400.0;
 /// Of the last 64 samples this many beyond 2 sigma are a burst or a shift.
 const INNER_M: u32 = 50;
 /// Of the last 16 samples this many outside the seasonal band are a shift.
-const SEASONAL_M: u32 = 8;
+const SEASONAL_M: u32 = 7;
 /// What the first jump of a constant counts for in the peak: its severity is beyond measure.
 const UNKNOWN_SEVERITY: f64 = 4.0;
 /// Samples outside on one side in a row that make a spike a shift.
@@ -145,6 +145,9 @@ impl Alarm {
                     self.peak += 0.3 * (severity - self.peak);
                 }
             }
+        }
+        if self.on {
+            outcome.score = outcome.score.max(0.5);
         }
         outcome
     }

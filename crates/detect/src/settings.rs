@@ -60,7 +60,7 @@ pub struct Settings {
     pub alarm_n: u8,
     /// An alarm ends after this many samples inside (default 3).
     pub recover_n: u8,
-    /// A single sample this many half widths away starts an alarm by itself (default 1.8).
+    /// A single sample this many half widths away starts an alarm by itself (default 1.9).
     pub single_sample: f64,
     /// See [`WarmUp`].
     pub warm_up: WarmUp,
@@ -82,7 +82,7 @@ impl Default for Settings {
             alarm_m: 4,
             alarm_n: 6,
             recover_n: 3,
-            single_sample: 1.8,
+            single_sample: 1.9,
             warm_up: WarmUp::Alarm,
             drift: false,
         }
@@ -123,7 +123,7 @@ pub enum SettingsError {
     #[error("recover_n is 0: an alarm needs at least one sample inside to end")]
     Recover,
     /// `single_sample` below 1.
-    #[error("single_sample is {0}: use 1 or more (1.8 is the default)")]
+    #[error("single_sample is {0}: use 1 or more (1.9 is the default)")]
     SingleSample(f64),
 }
 

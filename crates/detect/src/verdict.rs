@@ -91,8 +91,8 @@ pub struct Verdict {
     pub judged: bool,
     /// What the detector knows.
     pub ready: Ready,
-    /// 0..1; 0.5 is the distance at which a sample alone starts an alarm. Grows with the distance
-    /// from the forecasts on either side (a flat run scores at least 0.5).
+    /// 0..1; 0.5 is the distance at which a sample alone starts an alarm, and the least in one.
+    /// Grows with the distance from the forecasts on either side (a flat run scores at least 0.5).
     pub score: f64,
     /// Lower edge of the band at the configured number of standard deviations.
     pub lower: f64,

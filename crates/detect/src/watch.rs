@@ -82,10 +82,10 @@ impl Jumps {
         }
     }
 
-    /// Least scale; 0 for a series that moves with most samples.
+    /// Least scale; 0 for a series that moves with more than three of eight samples.
     pub(crate) fn floor(&self) -> f64 {
         let share = f64::from(self.share);
-        share * self.size * (3.0 - 4.0 * share).clamp(0.0, 1.0)
+        share * self.size * (1.5 - 4.0 * share).clamp(0.0, 1.0)
     }
 
     pub(crate) fn learn(&mut self, jump: f64, seen: u32, counted: f64, interval: f64) {
