@@ -252,3 +252,75 @@ impl RawSeriesTable {
         self.cursor = NONE;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{Attributes, Interner, MetricKind, MetricMeta};
+
+    fn series(interner: &Interner) -> Arc<Series> {
+        let metric = interner.metric(MetricMeta::new("m", MetricKind::Gauge));
+        interner.series(
+            &Arc::default(),
+            &Arc::default(),
+            &metric,
+            Attributes::default(),
+        )
+    }
+
+    #[test]
+    fn a_table_that_became_mostly_empty_is_rebuilt_and_finds_the_rest() {
+        let interner = Interner::default();
+        let series = series(&interner);
+        let mut table = RawSeriesTable::default();
+        let context = [1, 2, 3];
+        for i in 0..5000u32 {
+            // Every hundredth is fresh.
+            let tick = u32::from(i % 100 == 0);
+            let raw = i.to_le_bytes();
+            table.insert(u64::from(i), context, &raw, series.clone(), tick);
+        }
+        let freed = table.retain(|tick| tick == 1);
+        assert_eq!(freed, 4950 * footprint(4));
+        assert_eq!((table.entries.len(), table.free.len()), (50, 0));
+        for i in 0..5000u32 {
+            let found = table.find(u64::from(i), context, &i.to_le_bytes(), 2);
+            assert_eq!(found.is_some(), i % 100 == 0, "{i}");
+        }
+        // In order again, so the next one is predicted.
+        table.find(0, context, &0u32.to_le_bytes(), 2).unwrap();
+        let (_, next) = table.predict(context).unwrap();
+        assert_eq!(*next.raw, 100u32.to_le_bytes());
+        assert!(table.predict([1, 2, 4]).is_none());
+    }
+
+    #[test]
+    fn a_freed_place_is_neither_predicted_nor_found() {
+        let interner = Interner::default();
+        let series = series(&interner);
+        let mut table = RawSeriesTable::default();
+        table.insert(1, [1; 3], b"a", series.clone(), 1);
+        table.insert(2, [1; 3], b"b", series, 0);
+        table.find(1, [1; 3], b"a", 1).unwrap();
+        assert!(table.predict([1; 3]).is_some());
+        table.retain(|tick| tick == 1);
+        assert!(table.predict([1; 3]).is_none());
+        assert!(table.find(2, [1; 3], b"b", 1).is_none());
+        assert_eq!(table.free.len(), 1);
+    }
+
+    #[test]
+    fn ids_are_not_used_twice_while_anything_remembers_them() {
+        let interner = Interner::default();
+        let mut shard = RawShard {
+            last_id: u32::MAX - 1,
+            ..RawShard::default()
+        };
+        assert_eq!(shard.fresh_id(), (u32::MAX, 0));
+        let series = series(&interner);
+        shard.series.insert(1, [u32::MAX; 3], b"a", series, 0);
+        assert_eq!(shard.fresh_id(), (1, footprint(1)));
+        assert!(shard.series.find(1, [u32::MAX; 3], b"a", 0).is_none());
+    }
+}
