@@ -265,6 +265,6 @@ mod tests {
 
     #[test]
     fn a_full_season_is_small() {
-        assert!(size_of::<Season>() <= 1100, "{}", size_of::<Season>());
+        assert!(size_of::<Season>() <= 900, "{}", size_of::<Season>());
     }
 }

@@ -386,7 +386,7 @@ fn without_seasonality_the_state_stays_small() {
         full.state.size()
     );
     full.feed((START, START + 2 * HOUR, MINUTE), requests(&mut noise));
-    assert!(full.state.size() <= 1500, "full: {}", full.state.size());
+    assert!(full.state.size() <= 1200, "full: {}", full.state.size());
     let settings = Settings {
         seasonality: Seasonality::None,
         ..Settings::default()
