@@ -1,0 +1,201 @@
+//! Keys of the discovery mechanisms (prometheus-receiver 3.2, 3.4).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use weir_config::{Duration, Errors, Validate};
+
+/// An entry of `static_configs`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StaticConfig {
+    /// Addresses, `host:port`.
+    pub targets: Vec<String>,
+    /// Labels of all of them.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// An entry of `file_sd_configs`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FileSdConfig {
+    /// Paths; at most one `*` group, in the last part; `.json`, `.yml` or `.yaml`.
+    pub files: Vec<String>,
+    /// How often the files are read.
+    pub refresh_interval: Duration,
+}
+
+impl Default for FileSdConfig {
+    fn default() -> Self {
+        Self {
+            files: Vec::new(),
+            refresh_interval: Duration::from_mins(5),
+        }
+    }
+}
+
+impl Validate for FileSdConfig {
+    fn validate(&self, errors: &mut Errors) {
+        if self.files.is_empty() {
+            errors.push(
+                "files",
+                "file service discovery config must contain at least one path name",
+                "",
+            );
+        }
+        for (i, file) in self.files.iter().enumerate() {
+            let (folder, name) = file.rsplit_once('/').unwrap_or(("", file));
+            let ending = [".json", ".yml", ".yaml"]
+                .iter()
+                .any(|end| name.ends_with(end));
+            if !ending || folder.contains('*') || name.matches('*').count() > 1 {
+                let text = format!("path name `{file}` is not valid for file discovery");
+                let hint = "use .json, .yml or .yaml, with at most one * in the last part";
+                errors.push(&format!("files[{i}]"), text, hint);
+            }
+        }
+    }
+}
+
+/// An entry of `http_sd_configs`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpSdConfig {
+    /// Where the target groups are.
+    pub url: String,
+    /// How often they are asked for.
+    pub refresh_interval: Duration,
+}
+
+impl Default for HttpSdConfig {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            refresh_interval: Duration::from_mins(1),
+        }
+    }
+}
+
+impl Validate for HttpSdConfig {
+    fn validate(&self, errors: &mut Errors) {
+        let scheme = self.url.starts_with("http://") || self.url.starts_with("https://");
+        if self.url.is_empty() {
+            errors.push(
+                "url",
+                "URL is missing",
+                "for example http://localhost:8080/targets",
+            );
+        } else if !scheme || http::Uri::try_from(&self.url).is_ok_and(|u| u.host().is_none()) {
+            errors.push(
+                "url",
+                "URL scheme must be 'http' or 'https', with a host",
+                "",
+            );
+        }
+    }
+}
+
+/// What is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Pods.
+    Pod,
+    /// Nodes.
+    Node,
+    /// Services.
+    Service,
+    /// Endpoints.
+    Endpoints,
+    /// Endpoint slices.
+    EndpointSlice,
+    /// Ingresses.
+    Ingress,
+}
+
+/// `namespaces` of an entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Namespaces {
+    /// Only these; all if empty.
+    pub names: Vec<String>,
+    /// Also the one this program runs in.
+    pub own_namespace: bool,
+}
+
+/// An entry of `selectors`: filters that the API server applies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Selector {
+    /// Role it is for.
+    pub role: Option<Role>,
+    /// Label selector.
+    pub label: String,
+    /// Field selector, such as `spec.nodeName=node-1`.
+    pub field: String,
+}
+
+/// An entry of `kubernetes_sd_configs`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KubernetesSdConfig {
+    /// What is watched; must be set. `pod` is what this build offers.
+    pub role: Option<Role>,
+    /// Address of the API server; inside a cluster it is found by itself.
+    pub api_server: String,
+    /// A kubeconfig file instead.
+    pub kubeconfig_file: String,
+    /// Which namespaces.
+    pub namespaces: Namespaces,
+    /// Filters.
+    pub selectors: Vec<Selector>,
+}
+
+impl Validate for KubernetesSdConfig {
+    fn validate(&self, errors: &mut Errors) {
+        match self.role {
+            None => errors.push(
+                "role",
+                "role missing (one of: pod, service, endpoints, node)",
+                "add role: pod",
+            ),
+            Some(Role::Pod) => {}
+            Some(other) => {
+                let text = format!("role `{other:?}` is known but not offered yet");
+                errors.push("role", text, "use role: pod");
+            }
+        }
+        if !self.api_server.is_empty() && !self.kubeconfig_file.is_empty() {
+            let text = "cannot use 'kubeconfig_file' and 'api_server' simultaneously";
+            errors.push("kubeconfig_file", text, "remove one of them");
+        }
+        if self.namespaces.own_namespace
+            && !(self.api_server.is_empty() && self.kubeconfig_file.is_empty())
+        {
+            let text = "cannot use 'own_namespace' with 'api_server' or 'kubeconfig_file'";
+            errors.push("namespaces.own_namespace", text, "");
+        }
+        if !self.api_server.is_empty() && http::Uri::try_from(&self.api_server).is_err() {
+            errors.push(
+                "api_server",
+                "not a URL",
+                "for example https://10.0.0.1:6443",
+            );
+        }
+        let mut seen = Vec::new();
+        for (i, selector) in self.selectors.iter().enumerate() {
+            let path = format!("selectors[{i}].role");
+            if !matches!(selector.role, Some(Role::Pod | Role::Node)) {
+                errors.push(&path, "pod role supports only pod, node selectors", "");
+            }
+            if seen.contains(&selector.role) {
+                errors.push(
+                    &path,
+                    "duplicated selector role",
+                    "give one selector per role",
+                );
+            }
+            seen.push(selector.role);
+        }
+    }
+}

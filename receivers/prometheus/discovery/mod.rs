@@ -1,0 +1,273 @@
+//! Discovery: where the targets of a job are (prometheus-receiver 3).
+//!
+//! Every mechanism pushes whole groups by source; an empty group removes the source. They are put
+//! together and published at most every 100 ms, so that a burst of pod events is one update.
+
+pub mod config;
+mod file;
+mod http_sd;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::{FileSdConfig, HttpSdConfig, KubernetesSdConfig, StaticConfig};
+use tokio::sync::{mpsc, watch};
+use weir_core::{BuildCtx, Stop};
+
+/// Labels of one target, `__address__` among them.
+pub type TargetLabels = Vec<(String, String)>;
+
+/// The targets of one source, such as a file or a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Which source, such as `pod/default/web-1`.
+    pub source: String,
+    /// Its targets; none removes the source.
+    pub targets: Vec<TargetLabels>,
+}
+
+/// The discovery entries of one job.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sources<'a> {
+    /// `static_configs`.
+    pub statics: &'a [StaticConfig],
+    /// `file_sd_configs`.
+    pub files: &'a [FileSdConfig],
+    /// `http_sd_configs`.
+    pub https: &'a [HttpSdConfig],
+    /// `kubernetes_sd_configs`.
+    pub kubernetes: &'a [KubernetesSdConfig],
+}
+
+/// Updates wait so long for others.
+const COALESCE: Duration = Duration::from_millis(100);
+/// Updates on their way from the mechanisms; they wait when it is full.
+const UPDATES: usize = 256;
+
+/// Starts the mechanisms of job `name`. What stands in the configuration is there at once.
+pub fn start(
+    sources: &Sources<'_>,
+    name: &str,
+    cx: &BuildCtx,
+    stop: Stop,
+) -> watch::Receiver<Arc<Vec<Group>>> {
+    let statics: BTreeMap<String, Group> = sources
+        .statics
+        .iter()
+        .enumerate()
+        .map(static_group)
+        .collect();
+    let (publish, published) = watch::channel(Arc::new(statics.values().cloned().collect()));
+    let (updates, received) = mpsc::channel(UPDATES);
+    let task = |what: &str| format!("receiver {}: {what} discovery of job {name}", cx.id);
+    for (i, config) in sources.files.iter().enumerate() {
+        let work = file::run(i, config.clone(), updates.clone(), stop.clone());
+        cx.tasks.spawn(&task("file"), work);
+    }
+    for (i, config) in sources.https.iter().enumerate() {
+        let work = http_sd::run(
+            i,
+            config.clone(),
+            cx.build_info,
+            updates.clone(),
+            stop.clone(),
+        );
+        cx.tasks.spawn(&task("http"), work);
+    }
+    start_kubernetes(sources.kubernetes, &task("kubernetes"), cx, &updates, &stop);
+    // Without mechanisms there is nobody to send, and the task ends at once.
+    drop(updates);
+    cx.tasks
+        .spawn(&task("all"), merge(statics, received, publish, stop));
+    published
+}
+
+#[cfg(feature = "kubernetes")]
+fn start_kubernetes(
+    configs: &[KubernetesSdConfig],
+    task: &str,
+    cx: &BuildCtx,
+    updates: &mpsc::Sender<Vec<Group>>,
+    stop: &Stop,
+) {
+    for (i, config) in configs.iter().enumerate() {
+        cx.tasks.spawn(
+            task,
+            kubernetes::run(i, config.clone(), updates.clone(), stop.clone()),
+        );
+    }
+}
+
+#[cfg(not(feature = "kubernetes"))]
+fn start_kubernetes(
+    configs: &[KubernetesSdConfig],
+    task: &str,
+    _: &BuildCtx,
+    _: &mpsc::Sender<Vec<Group>>,
+    _: &Stop,
+) {
+    if !configs.is_empty() {
+        tracing::error!(
+            "{task}: this build has no Kubernetes support; build it with the feature `kubernetes`"
+        );
+    }
+}
+
+fn static_group((i, config): (usize, &StaticConfig)) -> (String, Group) {
+    let target = |address: &String| with_labels(address, &config.labels);
+    let source = format!("static/{i}");
+    (
+        source.clone(),
+        Group {
+            source,
+            targets: config.targets.iter().map(target).collect(),
+        },
+    )
+}
+
+/// Labels of a target: an address given as a label wins.
+fn with_labels(address: &str, labels: &BTreeMap<String, String>) -> TargetLabels {
+    let mut all = labels.clone();
+    all.entry("__address__".to_owned())
+        .or_insert_with(|| address.to_owned());
+    all.into_iter().collect()
+}
+
+async fn merge(
+    mut groups: BTreeMap<String, Group>,
+    mut updates: mpsc::Receiver<Vec<Group>>,
+    publish: watch::Sender<Arc<Vec<Group>>>,
+    stop: Stop,
+) {
+    loop {
+        let first = tokio::select! {
+            () = stop.stopped() => return,
+            update = updates.recv() => update,
+        };
+        let Some(first) = first else { break };
+        apply(&mut groups, first);
+        let until = tokio::time::Instant::now() + COALESCE;
+        while let Ok(Some(more)) = tokio::time::timeout_at(until, updates.recv()).await {
+            apply(&mut groups, more);
+        }
+        publish.send_replace(Arc::new(groups.values().cloned().collect()));
+    }
+    // Keeps the channel open: a closed one would look like the end of the job.
+    stop.stopped().await;
+}
+
+fn apply(groups: &mut BTreeMap<String, Group>, update: Vec<Group>) {
+    for group in update {
+        if group.targets.is_empty() {
+            groups.remove(&group.source);
+        } else {
+            groups.insert(group.source.clone(), group);
+        }
+    }
+}
+
+/// Groups as files and HTTP servers write them.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenGroup {
+    targets: Vec<String>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+/// Target labels of written groups, each with one more label that tells where they come from.
+fn written(groups: Vec<WrittenGroup>, meta: (&str, &str)) -> Vec<TargetLabels> {
+    let mut targets = Vec::new();
+    for group in groups {
+        let mut labels = group.labels;
+        labels.insert(meta.0.to_owned(), meta.1.to_owned());
+        targets.extend(
+            group
+                .targets
+                .iter()
+                .map(|address| with_labels(address, &labels)),
+        );
+    }
+    targets
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn cx() -> BuildCtx {
+        let id = weir_core::ComponentId::parse("prometheus").unwrap();
+        BuildCtx::standalone(id, weir_core::ComponentKind::Receiver, None)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn static_targets_are_there_at_once_and_labels_may_set_the_address() {
+        let mut labels = BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
+        let plain = StaticConfig {
+            targets: vec!["h:1".into(), "h:2".into()],
+            labels: labels.clone(),
+        };
+        labels.insert("__address__".into(), "other:9".into());
+        let own = StaticConfig {
+            targets: vec!["h:3".into()],
+            labels,
+        };
+        let stop = Stop::default();
+        let sources = Sources {
+            statics: &[plain, own],
+            ..Sources::default()
+        };
+        let groups = start(&sources, "job", &cx(), stop.clone()).borrow().clone();
+        let address = |t: &TargetLabels| {
+            t.iter()
+                .find(|(k, _)| k == "__address__")
+                .unwrap()
+                .1
+                .clone()
+        };
+        let all: Vec<_> = groups
+            .iter()
+            .flat_map(|g| g.targets.iter().map(address))
+            .collect();
+        assert_eq!(all, ["h:1", "h:2", "other:9"]);
+        assert!(groups[0].targets[0].contains(&("zone".into(), "a".into())));
+        stop.stop(weir_core::Deadline::after(Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn updates_are_put_together_and_an_empty_group_removes_its_source() {
+        let (publish, mut published) = watch::channel(Arc::new(Vec::new()));
+        let (updates, received) = mpsc::channel(8);
+        let stop = Stop::default();
+        let group = |source: &str, n: usize| Group {
+            source: source.into(),
+            targets: (0..n)
+                .map(|i| with_labels(&format!("h:{i}"), &BTreeMap::new()))
+                .collect(),
+        };
+        let tasks = weir_core::Tasks::default();
+        tasks.spawn(
+            "merge",
+            merge(BTreeMap::new(), received, publish, stop.clone()),
+        );
+        updates.send(vec![group("a", 1)]).await.unwrap();
+        updates.send(vec![group("b", 2)]).await.unwrap();
+        published.changed().await.unwrap();
+        assert_eq!(published.borrow_and_update().len(), 2);
+        updates.send(vec![group("a", 0)]).await.unwrap();
+        published.changed().await.unwrap();
+        assert_eq!(
+            published
+                .borrow()
+                .iter()
+                .map(|g| g.source.as_str())
+                .collect::<Vec<_>>(),
+            ["b"]
+        );
+        stop.stop(weir_core::Deadline::after(Duration::ZERO));
+    }
+}
