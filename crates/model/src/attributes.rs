@@ -2,7 +2,7 @@
 //!
 //! The encoding is a run of length-delimited OTLP `KeyValue` bodies, so that writing a set back
 //! to OTLP is a copy, comparing two sets is a memory compare and a set costs its wire bytes.
-//! Decisions (docs/ARCHITECTURE.md, "Attributes"): order is not kept, the last of duplicate keys
+//! Decisions (docs/ARCHITECTURE.md, "Data model"): order is not kept, the last of duplicate keys
 //! wins, entries without a value stay.
 
 use std::sync::Arc;

@@ -4,7 +4,47 @@
 //! A metric stream repeats the same label sets for ever, so whatever is a pure function of a label
 //! set is computed once: see [`Series`], [`SeriesTable`], [`SeriesMapper`]. Spans and log records
 //! are unique, so they stay records of offsets over the bytes they came in.
-//! This crate knows no component, no configuration and no I/O.
+//! This crate knows no component, no configuration and no I/O. The decisions about order, duplicates
+//! and what is dropped are in docs/ARCHITECTURE.md, "Data model".
+//!
+//! | you want to | use |
+//! |---|---|
+//! | take a request | [`Metrics::from_otlp`], [`Traces::from_json`] and their like |
+//! | read | [`Metrics::points`], [`Traces::spans`], [`Logs::records`] |
+//! | compute something once per series | [`SeriesTable`] |
+//! | change labels, or drop series by them | [`SeriesMapper`] |
+//! | change points | [`Metrics::points_mut`] |
+//! | change spans or log records | [`Traces::for_each_mut`], [`Logs::for_each_mut`] |
+//! | change or drop by resource | [`Traces::map_resources`], [`Logs::map_resources`] |
+//! | make data | [`Interner::series`] with [`Metrics::from_points`], [`TracesBuilder`], [`LogsBuilder`] |
+//! | send | `wire_chunks` when nothing changed, else `encode_otlp` or `to_json` |
+//!
+//! ```
+//! # use std::sync::Arc;
+//! use weir_model::{Attributes, Interner, MetricKind, MetricMeta, Metrics, Point, PointValue};
+//! use weir_model::{Resource, Scope, SeriesTable};
+//!
+//! let interner = Interner::default();
+//! let resource = interner.resource(Resource::default());
+//! let scope = interner.scope(Scope::default());
+//! let metric = interner.metric(MetricMeta::new("queue.depth", MetricKind::Gauge));
+//! let labels = Attributes::from_iter([("queue", "orders")]);
+//! let series = interner.series(&resource, &scope, &metric, labels);
+//! let batch = Metrics::from_points(vec![
+//!     Point::new(series.clone(), 0, 1_000, PointValue::Int(3)),
+//!     Point::new(series, 0, 2_000, PointValue::Int(4)),
+//! ]);
+//!
+//! let mut names: SeriesTable<String> = SeriesTable::default();
+//! let mut made = 0;
+//! for point in batch.points() {
+//!     names.get_or_insert_with(&point.series, || {
+//!         made += 1;
+//!         point.series.metric().name.replace('.', "_")
+//!     });
+//! }
+//! assert_eq!((batch.len(), made), (2, 1));
+//! ```
 
 pub mod attributes;
 pub mod batch;
