@@ -74,12 +74,11 @@ fn encode_span(store: &Store, span: &SpanRecord, out: &mut Vec<u8>) {
         put_message_always(out, 13, |out| encode_link(store, link, out));
     }
     put_uint(out, 14, u64::from(span.dropped_links));
-    if span.status_code != 0 || span.status_message.len != 0 {
-        put_message_always(out, 15, |out| {
-            put_bytes(out, 2, store.str(span.status_message).as_bytes());
-            put_int32(out, 3, span.status_code);
-        });
-    }
+    // Also when it says nothing: the reference always writes it.
+    put_message_always(out, 15, |out| {
+        put_bytes(out, 2, store.str(span.status_message).as_bytes());
+        put_int32(out, 3, span.status_code);
+    });
     put_fixed32(out, 16, span.flags);
 }
 

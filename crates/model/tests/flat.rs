@@ -238,3 +238,14 @@ fn malformed_requests_are_refused_at_the_door() {
     );
     assert!(Logs::from_otlp(Bytes::from_static(b"\xff"), &interner).is_err());
 }
+
+#[test]
+fn a_span_is_written_with_its_status_even_when_that_is_empty() {
+    let mut builder = TracesBuilder::default();
+    builder
+        .push(&Arc::new(Resource::default()), &Arc::new(Scope::default()))
+        .set_name("s");
+    let mut bytes = Vec::new();
+    builder.finish().encode_otlp(&mut bytes);
+    assert!(bytes.ends_with(&[0x2a, 1, b's', 0x7a, 0]), "{bytes:?}");
+}
