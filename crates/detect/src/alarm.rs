@@ -222,27 +222,36 @@ impl Alarm {
         }
     }
 
-    /// A shift keeps to one side, a burst does not.
+    /// A shift keeps to one side; a burst has at least a quarter of its samples on the other.
     fn sustained_kind(&self) -> Kind {
         let (above, outside) = self.outside_above();
-        if above == 0 || above == outside {
+        if above.min(outside - above) * 4 < outside {
             Kind::Shift
         } else {
             Kind::Burst
         }
     }
 
-    /// Of the last 16 samples: how many were above among those outside, and how many outside.
+    /// Of the last 16 samples: how many were above among those outside, and how many outside. Too
+    /// few of them outside, those beyond 2 sigma are counted.
     fn outside_above(&self) -> (u32, u32) {
-        let recent = (self.fast_bits | self.inner_bits) as u16 | self.slow_bits;
+        let outside = self.fast_bits as u16 | self.slow_bits;
+        let recent = if outside.count_ones() >= SHIFT_RUN / 2 {
+            outside
+        } else {
+            outside | self.inner_bits as u16
+        };
         ((recent & self.above_bits).count_ones(), recent.count_ones())
     }
 
-    /// A spike that lasts turns into a shift or a burst; other kinds stay.
+    /// A spike that lasts turns into a shift or a burst, and these into each other.
     fn reclassify(&mut self, e: &Evidence) {
         if e.flat {
             self.kind = Kind::Flat;
-        } else if self.kind == Kind::Spike && self.outside_above().1 >= SHIFT_RUN {
+        } else if matches!(self.kind, Kind::Spike | Kind::Shift | Kind::Burst)
+            && e.abnormal()
+            && self.outside_above().1 >= SHIFT_RUN
+        {
             self.kind = self.sustained_kind();
         }
     }

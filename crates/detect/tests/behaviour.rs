@@ -101,6 +101,21 @@ fn a_permanent_step_is_a_shift_then_the_new_normal() {
 }
 
 #[test]
+fn a_shift_of_a_young_series_is_no_burst() {
+    let mut series = Series::new(Settings::default());
+    let noise = |i: i64| ((i * 7919) % 13) as f64 / 13.0 - 0.5;
+    let mut kinds = Vec::new();
+    for i in 0..130 {
+        let level = if i >= 100 { 90.0 } else { 50.0 };
+        let verdict = series.at(START + i * 15, level + noise(i));
+        if i >= 106 {
+            kinds.push(verdict.kind);
+        }
+    }
+    assert!(kinds.iter().all(|k| *k == Some(Kind::Shift)), "{kinds:?}");
+}
+
+#[test]
 fn growing_variance_is_a_burst() {
     let mut noise = Noise::new(6);
     let (mut series, end) = settled(Settings::default(), &mut noise);
