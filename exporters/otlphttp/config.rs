@@ -70,7 +70,8 @@ fn parse(text: &str) -> Result<Uri, String> {
         Ok(url) if matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some() => {
             Ok(url)
         }
-        _ => Err(format!("`{text}` is not a URL: write http://host:port or https://host:port")),
+        // Not printed: it may hold a password.
+        _ => Err("not a URL: write http://host:port or https://host:port".to_owned()),
     }
 }
 

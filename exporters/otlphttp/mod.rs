@@ -4,18 +4,20 @@
 
 mod config;
 #[cfg(test)]
+mod socket_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 pub use config::{Config, Encoding};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use weir_core::{
-    Batch, BoxFut, BuildCtx, BuildError, Cause, Exporter, ExporterKind, Reference, Reject, Signal,
-    Signals, Stability, Stage,
+    Batch, BoxFut, BuildCtx, BuildError, Cause, Clock, Exporter, ExporterKind, Reference, Reject,
+    Signal, Signals, Stability, Stage,
 };
 use weir_net::grpc::{GrpcCode, GrpcStatus};
 use weir_net::{ClientContext, HttpClient, HttpResponse, NetError};
@@ -37,10 +39,17 @@ impl ExporterKind for Kind {
     type Config = Config;
 
     fn references(config: &Config) -> Vec<Reference> {
-        let id = config.auth.as_ref().and_then(|auth| auth.authenticator.clone());
-        id.map(|id| Reference::Extension { id, role: "authenticator", key: "auth.authenticator" })
-            .into_iter()
-            .collect()
+        let id = config
+            .auth
+            .as_ref()
+            .and_then(|auth| auth.authenticator.clone());
+        id.map(|id| Reference::Extension {
+            id,
+            role: "authenticator",
+            key: "auth.authenticator",
+        })
+        .into_iter()
+        .collect()
     }
 
     fn build(config: Config, cx: BuildCtx) -> BoxFut<'static, Result<Arc<dyn Stage>, BuildError>> {
@@ -71,6 +80,9 @@ struct OtlpHttp {
     id: String,
     client: HttpClient,
     url: Uri,
+    /// The URL for messages: without user and password.
+    target: String,
+    clock: Arc<dyn Clock>,
     encoding: Encoding,
     headers: HeaderMap,
 }
@@ -79,7 +91,10 @@ impl OtlpHttp {
     fn new(config: &Config, cx: &BuildCtx) -> Result<Self, BuildError> {
         let signal = cx.signal.unwrap_or(Signal::Traces);
         let url = config.url(signal)?;
-        let auth = config.auth.as_ref().and_then(|auth| auth.authenticator.as_ref());
+        let auth = config
+            .auth
+            .as_ref()
+            .and_then(|auth| auth.authenticator.as_ref());
         let context = ClientContext {
             auth: auth.map(|id| cx.extensions.client_auth(id)).transpose()?,
             user_agent: cx.build_info.user_agent(),
@@ -95,6 +110,8 @@ impl OtlpHttp {
         Ok(Self {
             id: cx.id.to_string(),
             client: HttpClient::new(options).map_err(wrong)?,
+            target: without_credentials(&url),
+            clock: cx.clock.clone(),
             url,
             encoding: config.encoding,
             headers,
@@ -119,7 +136,7 @@ impl OtlpHttp {
     fn failure(&self, answer: &HttpResponse) -> Reject {
         let status = answer.status;
         let retryable = matches!(status.as_u16(), 429 | 502 | 503 | 504);
-        let mut text = format!("{} answered HTTP status {}", self.url, status.as_u16());
+        let mut text = format!("{} answered HTTP status {}", self.target, status.as_u16());
         let message = status_message(answer);
         if !message.is_empty() {
             text = format!("{text}: {message}");
@@ -129,15 +146,21 @@ impl OtlpHttp {
         if !retryable {
             return Reject::Permanent(why);
         }
-        let says_when =
-            matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        let says_when = matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        );
         let after = answer.headers.get(RETRY_AFTER).filter(|_| says_when);
-        Reject::Retry { after: after.and_then(retry_after), why }
+        let after = after.and_then(|value| retry_after(value, self.clock.unix_ns()));
+        Reject::Retry { after, why }
     }
 }
 
 fn is_json(answer: &HttpResponse) -> bool {
-    let kind = answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = answer
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     kind.is_some_and(|kind| kind.starts_with(JSON))
 }
 
@@ -148,23 +171,50 @@ fn status_message(answer: &HttpResponse) -> String {
         let message = status.get("message").and_then(|message| message.as_str());
         return message.unwrap_or_default().to_owned();
     }
-    GrpcStatus::from_proto(&answer.body).map(|status| status.message).unwrap_or_default()
+    GrpcStatus::from_proto(&answer.body)
+        .map(|status| status.message)
+        .unwrap_or_default()
 }
 
-/// Whole seconds. A date would need the server's clock and ours to agree, so it counts as no hint.
-fn retry_after(value: &HeaderValue) -> Option<Duration> {
-    value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+/// Whole seconds, or a date; `now` is Unix nanoseconds. A date that is over means no wait.
+fn retry_after(value: &HeaderValue, now: u64) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(
+        date.duration_since(UNIX_EPOCH + Duration::from_nanos(now))
+            .unwrap_or_default(),
+    )
+}
+
+/// User and password may stand before the host; they belong in no message.
+fn without_credentials(url: &Uri) -> String {
+    let host = url.authority().map_or("", |authority| authority.as_str());
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    format!(
+        "{}://{host}{}",
+        url.scheme_str().unwrap_or("http"),
+        url.path()
+    )
 }
 
 impl Exporter for OtlpHttp {
     fn export<'a>(&'a self, batch: &'a mut Batch) -> BoxFut<'a, Result<(), Reject>> {
         Box::pin(async move {
             let body = self.body(batch);
-            let sent = self.client.send(Method::POST, &self.url, &self.headers, body).await;
+            let sent = self
+                .client
+                .send(Method::POST, &self.url, &self.headers, body)
+                .await;
             let answer = sent.map_err(|error| {
                 let cause = Cause::new(error.reason(), error.to_string());
                 if error.is_retryable() {
-                    Reject::Retry { after: None, why: cause }
+                    Reject::Retry {
+                        after: None,
+                        why: cause,
+                    }
                 } else {
                     Reject::Permanent(cause)
                 }
