@@ -6,6 +6,8 @@
 mod config;
 mod grpc;
 mod http;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
