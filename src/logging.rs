@@ -3,7 +3,6 @@
 //! Console: `TIME LEVEL target message {fields}`; times are UTC with milliseconds
 //! (config-and-cli section 8.1). Everything goes to standard error.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -129,20 +128,18 @@ impl Fields {
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        let mut text = String::new();
-        // Writing to a string cannot fail.
-        drop(write!(text, "{value:?}"));
+        let text = format!("{value:?}");
         if field.name() == "message" {
-            self.message = text
+            self.message = text;
         } else {
-            self.put(field, text.into())
+            self.put(field, text.into());
         }
     }
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
-            self.message = value.to_owned()
+            self.message = value.to_owned();
         } else {
-            self.put(field, value.into())
+            self.put(field, value.into());
         }
     }
     fn record_i64(&mut self, field: &Field, value: i64) {

@@ -13,10 +13,13 @@ use weir_model::{
 
 use super::{Batcher, Config};
 
+/// Items and headers of a batch.
+type Got = (usize, Vec<(String, String)>);
+
 /// Remembers sizes and clients of what it got; refuses while told to.
 #[derive(Default)]
 struct Sink {
-    got: Mutex<Vec<(usize, Vec<(String, String)>)>>,
+    got: Mutex<Vec<Got>>,
     refuse: Mutex<Option<Reject>>,
 }
 

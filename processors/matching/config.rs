@@ -110,7 +110,7 @@ impl MatchConfig {
             Signal::Metrics => false,
         };
         let given = self.given();
-        if let Some(key) = given.iter().copied().find(|key| foreign(&key)) {
+        if let Some(key) = given.iter().copied().find(|key| foreign(key)) {
             return Err(BuildError(format!(
                 "`{place}.{key}` does not go with {signal}: remove it, or declare one processor \
                  for each signal"

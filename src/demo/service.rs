@@ -1,6 +1,5 @@
 //! The made-up service: a page to be scraped, traces over OTLP, a day of 20 seconds.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,10 +62,8 @@ impl State {
             ("checkout_queue_depth", "gauge", depth),
             ("checkout_requests_total", "counter", requests as f64),
         ] {
-            // Writing to a string cannot fail.
-            drop(writeln!(
-                page,
-                "# TYPE {name} {kind}\n{name}{{service=\"checkout\"}} {value}"
+            page.push_str(&format!(
+                "# TYPE {name} {kind}\n{name}{{service=\"checkout\"}} {value}\n"
             ));
         }
         page

@@ -1,5 +1,10 @@
 //! The program as a whole: one process, real sockets on 127.0.0.1, mocks at the other ends.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::too_many_lines
+)]
 
 mod configurations;
 mod detector;

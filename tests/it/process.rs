@@ -9,10 +9,10 @@ use http::{HeaderMap, HeaderValue, Method, Uri};
 use weir_net::{HttpClient, HttpClientOptions, HttpResponse};
 
 /// Keys of the tests; the mocks compute signatures from them.
-pub const SECRET: &str = "test-secret-access-key";
+pub(crate) const SECRET: &str = "test-secret-access-key";
 
 /// A port that was free a moment ago.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .unwrap()
         .local_addr()
@@ -21,7 +21,7 @@ pub fn free_port() -> u16 {
 }
 
 /// The program; killed when dropped.
-pub struct Weir {
+pub(crate) struct Weir {
     child: Child,
     folder: tempfile::TempDir,
 }
@@ -29,7 +29,7 @@ pub struct Weir {
 impl Weir {
     /// Starts the program with a configuration and waits until its health page on `health` says
     /// that it is ready.
-    pub async fn start(config: &str, health: u16) -> Weir {
+    pub(crate) async fn start(config: &str, health: u16) -> Weir {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.yaml");
         std::fs::write(&file, config).unwrap();
@@ -61,12 +61,12 @@ impl Weir {
     }
 
     /// What it logged.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// Sends SIGTERM.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -78,7 +78,7 @@ impl Weir {
     }
 
     /// Waits for the end.
-    pub async fn ended(mut self, limit: Duration) -> ExitStatus {
+    pub(crate) async fn ended(mut self, limit: Duration) -> ExitStatus {
         let polls = limit.as_millis() / 20;
         for _ in 0..polls {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -107,7 +107,7 @@ fn client() -> HttpClient {
 }
 
 /// GET.
-pub async fn get(url: &str) -> Result<HttpResponse, weir_net::NetError> {
+pub(crate) async fn get(url: &str) -> Result<HttpResponse, weir_net::NetError> {
     let uri = Uri::try_from(url).unwrap();
     client()
         .send(Method::GET, &uri, &HeaderMap::new(), Bytes::new())
@@ -115,7 +115,7 @@ pub async fn get(url: &str) -> Result<HttpResponse, weir_net::NetError> {
 }
 
 /// POST of OTLP/JSON.
-pub async fn post_json(url: &str, body: String) -> Result<HttpResponse, weir_net::NetError> {
+pub(crate) async fn post_json(url: &str, body: String) -> Result<HttpResponse, weir_net::NetError> {
     let mut headers = HeaderMap::new();
     headers.insert(
         http::header::CONTENT_TYPE,
@@ -133,7 +133,7 @@ pub async fn post_json(url: &str, body: String) -> Result<HttpResponse, weir_net
 
 /// Now, Unix nanoseconds; the tests run on the real clock.
 #[allow(clippy::disallowed_methods, reason = "input of a real program")]
-pub fn now_ns() -> u64 {
+pub(crate) fn now_ns() -> u64 {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap();

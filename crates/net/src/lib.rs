@@ -4,6 +4,10 @@
 //! Nothing here knows a signal, a pipeline or a component. This is the only crate that names
 //! rustls and hyper, and the only one that opens sockets for telemetry.
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests end with their runtime")
+)]
 
 pub mod address;
 mod client;
