@@ -17,7 +17,7 @@ pub(crate) fn pieces(batch: &Batch) -> Vec<Bytes> {
 
 /// A failed call as a result (OTLP-34, OTLP-35): some codes are worth another try;
 /// `ResourceExhausted` only if the server says when.
-pub(crate) fn reject(status: GrpcStatus) -> Reject {
+pub(crate) fn reject(status: &GrpcStatus) -> Reject {
     let retryable = match status.code {
         GrpcCode::Cancelled
         | GrpcCode::DeadlineExceeded
@@ -139,13 +139,13 @@ mod tests {
 
     #[test]
     fn codes_decide_whether_to_try_again() {
-        let retryable = |code| reject(GrpcStatus::new(code, "x")).is_retryable();
+        let retryable = |code| reject(&GrpcStatus::new(code, "x")).is_retryable();
         assert!(retryable(GrpcCode::Unavailable) && retryable(GrpcCode::DataLoss));
         assert!(!retryable(GrpcCode::InvalidArgument) && !retryable(GrpcCode::Internal));
         assert!(!retryable(GrpcCode::ResourceExhausted));
         let after = Some(Duration::from_secs(3));
         let status = GrpcStatus::new(GrpcCode::ResourceExhausted, "x").with_retry_after(after);
-        let Reject::Retry { after: wait, why } = reject(status) else {
+        let Reject::Retry { after: wait, why } = reject(&status) else {
             unreachable!("it says when")
         };
         assert_eq!((wait, why.grpc_code), (after, Some(8)));

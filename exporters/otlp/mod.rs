@@ -95,7 +95,7 @@ impl Exporter for OtlpGrpc {
             let signal = batch.signal();
             let call =
                 self.client.unary(method(signal), pieces(batch), &self.no_metadata, self.timeout);
-            let answer = call.await.map_err(reject)?;
+            let answer = call.await.map_err(|status| reject(&status))?;
             PartialSuccess::from_proto(&answer).warn(&self.id, signal);
             Ok(())
         })
