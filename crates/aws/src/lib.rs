@@ -8,6 +8,7 @@
 mod cache;
 mod chain;
 mod client;
+mod connect;
 mod credentials;
 mod endpoint;
 mod error;

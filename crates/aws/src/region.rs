@@ -13,7 +13,7 @@ use crate::chain::{instance_metadata, provider_config};
 /// None is found.
 pub async fn resolve_region(
     configured: &str,
-    environment: &dyn Environment,
+    environment: &(dyn Environment + Sync),
 ) -> Result<String, BuildError> {
     if !configured.is_empty() {
         return Ok(configured.to_owned());

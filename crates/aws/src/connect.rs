@@ -1,0 +1,120 @@
+//! Clients over the network: region, credentials and transport put together.
+
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_config::ProcessEnvironment;
+use weir_core::{BoxFut, BuildCtx, BuildError};
+use weir_net::tls::TlsClientConfig;
+use weir_net::{HttpClient, HttpClientOptions, NetError, ProxyChoice};
+
+use crate::chain::{AssumeRole, ChainSettings, credentials_chain};
+use crate::client::{AwsClient, ClientIdentity};
+use crate::endpoint::Service;
+use crate::region::resolve_region;
+use crate::session::AwsSession;
+use crate::transport::{Transport, TransportError, TransportErrorKind};
+
+impl AwsSession {
+    /// A client of a service as these keys say. Credentials are looked for at the first call.
+    ///
+    /// `identity.user_agent` is put behind `name/version` of the program.
+    ///
+    /// # Errors
+    /// There is no region, or a key cannot be used; the text says what to change.
+    pub async fn connect(
+        &self,
+        service: Service,
+        identity: ClientIdentity,
+        cx: &BuildCtx,
+    ) -> Result<AwsClient, BuildError> {
+        let region = resolve_region(&self.region, &ProcessEnvironment).await?;
+        let assume_role = (!self.role_arn.is_empty()).then(|| AssumeRole {
+            arn: self.role_arn.clone(),
+            external_id: self.external_id.clone(),
+            region: region.clone(),
+            ..AssumeRole::default()
+        });
+        let settings = ChainSettings {
+            region: region.clone(),
+            assume_role,
+        };
+        let credentials = credentials_chain(settings, cx.clock.clone());
+        let http =
+            HttpClient::new(self.options()).map_err(|error| BuildError(error.to_string()))?;
+        let program = &cx.build_info;
+        let identity = ClientIdentity {
+            user_agent: format!(
+                "{}/{} {}",
+                program.name, program.version, identity.user_agent
+            ),
+            ..identity
+        };
+        let transport = Arc::new(NetTransport(http));
+        let clock = cx.clock.clone();
+        AwsClient::new(
+            self,
+            service,
+            &region,
+            identity,
+            transport,
+            credentials,
+            clock,
+        )
+    }
+
+    fn options(&self) -> HttpClientOptions {
+        let limit = Some(self.request_timeout_seconds).filter(|seconds| *seconds > 0);
+        HttpClientOptions {
+            tls: TlsClientConfig {
+                insecure_skip_verify: self.no_verify_ssl,
+                ..TlsClientConfig::default()
+            },
+            proxy: if self.proxy_address.is_empty() {
+                ProxyChoice::Environment
+            } else {
+                ProxyChoice::Url {
+                    url: self.proxy_address.clone(),
+                    no_proxy: String::new(),
+                }
+            },
+            timeout: limit.map(Duration::from_secs),
+            max_idle_per_host: self.num_workers.max(1),
+            // A signature is good for one host only.
+            follow_redirects: false,
+            ..HttpClientOptions::default()
+        }
+    }
+}
+
+/// Requests over `weir-net`.
+#[derive(Debug)]
+struct NetTransport(HttpClient);
+
+impl Transport for NetTransport {
+    fn send(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> BoxFut<'_, Result<http::Response<Bytes>, TransportError>> {
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let answer = self
+                .0
+                .send(parts.method, &parts.uri, &parts.headers, body)
+                .await
+                .map_err(|error| TransportError {
+                    kind: match &error {
+                        NetError::Timeout { .. } => TransportErrorKind::Timeout,
+                        NetError::Resolve { .. } => TransportErrorKind::UnknownHost,
+                        _ => TransportErrorKind::Other,
+                    },
+                    message: error.to_string(),
+                })?;
+            let mut response = http::Response::new(answer.body);
+            *response.status_mut() = answer.status;
+            *response.headers_mut() = answer.headers;
+            Ok(response)
+        })
+    }
+}
