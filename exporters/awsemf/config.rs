@@ -1,0 +1,433 @@
+//! Configuration of the `awsemf` exporter: keys, defaults and checks (EMF-01..08).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use weir_aws::AwsSession;
+use weir_config::{Errors, Secret, Validate};
+
+use super::units;
+
+/// Days that CloudWatch Logs accepts as a retention; 0 means for ever.
+const RETENTION_DAYS: [i64; 22] = [
+    0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 2192, 2557, 2922, 3288,
+    3653,
+];
+
+/// `awsemf`: metrics as CloudWatch Embedded Metric Format events.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// CloudWatch namespace; empty: from `service.namespace` and `service.name`.
+    pub namespace: String,
+    /// Log group template; empty: `/metrics/<namespace>`.
+    pub log_group_name: String,
+    /// Log stream template; empty: `otel-stream-<uuid>`, one per start.
+    pub log_stream_name: String,
+    /// Days that log groups made by this exporter keep events; 0: for ever.
+    pub log_retention: i64,
+    /// Tags of log groups made by this exporter.
+    pub tags: Option<BTreeMap<String, String>>,
+    /// Which smaller dimension sets are added: `ZeroAndSingleDimensionRollup`,
+    /// `SingleDimensionRollupOnly` or `NoDimensionRollup`.
+    pub dimension_rollup_option: RollupOption,
+    /// Layout of the event: `1` (metadata under `_aws`) or `0` (metadata at the top).
+    pub version: String,
+    /// `cloudwatch` or `stdout`.
+    pub output_destination: String,
+    /// Which metrics get which dimension sets; empty: all get all labels.
+    pub metric_declarations: Vec<MetricDeclaration>,
+    /// Units by metric name.
+    pub metric_descriptors: Vec<MetricDescriptor>,
+    /// Labels whose value is JSON text and becomes a JSON value in the event.
+    pub parse_json_encoded_attr_values: Vec<String>,
+    /// Whether the first value of a cumulative stream is sent as it is instead of being the base.
+    pub retain_initial_value_of_delta_metric: bool,
+    /// Whether summaries become one metric for the sum, the count and each quantile.
+    pub detailed_metrics: bool,
+    /// Whether pod and container metrics get a `kubernetes` label (EKS on Fargate).
+    pub eks_fargate_container_insights_enabled: bool,
+    /// Resource attributes as labels.
+    pub resource_to_telemetry_conversion: ResourceToTelemetry,
+    /// AWS region; empty: from the environment.
+    pub region: String,
+    /// Base URL of the service; empty: the region's public endpoint.
+    pub endpoint: String,
+    /// Proxy for the service calls; empty: from the environment.
+    pub proxy_address: String,
+    /// Whether server certificates go unchecked.
+    pub no_verify_ssl: bool,
+    /// Role to assume on top of the found credentials.
+    pub role_arn: String,
+    /// External id for `role_arn`.
+    pub external_id: Secret<String>,
+    /// Attempts per call (0: three).
+    pub max_retries: i64,
+    /// Requests to different log streams on their way at the same time.
+    pub num_workers: i64,
+    /// Longest time for one batch, in seconds.
+    pub request_timeout_seconds: i64,
+    /// No effect here; accepted as the reference does.
+    pub local_mode: bool,
+    /// No effect here; accepted as the reference does.
+    pub resource_arn: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            namespace: String::new(),
+            log_group_name: String::new(),
+            log_stream_name: String::new(),
+            log_retention: 0,
+            tags: None,
+            dimension_rollup_option: RollupOption::default(),
+            version: "1".to_owned(),
+            output_destination: "cloudwatch".to_owned(),
+            metric_declarations: Vec::new(),
+            metric_descriptors: Vec::new(),
+            parse_json_encoded_attr_values: Vec::new(),
+            retain_initial_value_of_delta_metric: false,
+            detailed_metrics: false,
+            eks_fargate_container_insights_enabled: false,
+            resource_to_telemetry_conversion: ResourceToTelemetry::default(),
+            region: String::new(),
+            endpoint: String::new(),
+            proxy_address: String::new(),
+            no_verify_ssl: false,
+            role_arn: String::new(),
+            external_id: Secret::default(),
+            max_retries: 2,
+            num_workers: 8,
+            request_timeout_seconds: 30,
+            local_mode: false,
+            resource_arn: String::new(),
+        }
+    }
+}
+
+/// `dimension_rollup_option`; it remembers whether it was written, because a feature gate changes
+/// the default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RollupOption {
+    /// The word.
+    pub text: String,
+    /// Whether the word stands in the configuration.
+    pub is_written: bool,
+}
+
+impl Default for RollupOption {
+    fn default() -> Self {
+        Self {
+            text: "ZeroAndSingleDimensionRollup".to_owned(),
+            is_written: false,
+        }
+    }
+}
+
+impl From<&str> for RollupOption {
+    fn from(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            is_written: true,
+        }
+    }
+}
+
+impl Serialize for RollupOption {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for RollupOption {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| text.as_str().into())
+    }
+}
+
+/// `resource_to_telemetry_conversion`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResourceToTelemetry {
+    /// Copies resource attributes to the labels of every data point; they win over equal keys.
+    pub enabled: bool,
+    /// Leaves out `service.name`, `service.namespace` and `service.instance.id`.
+    pub exclude_service_attributes: bool,
+}
+
+/// An entry of `metric_declarations`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricDeclaration {
+    /// Dimension sets; a set counts where all its names are labels. At most ten names each.
+    pub dimensions: Vec<Vec<String>>,
+    /// Regular expressions on the metric name, any of which must be found in it.
+    pub metric_name_selectors: Vec<String>,
+    /// Conditions on labels, any of which must hold; none: always.
+    pub label_matchers: Vec<LabelMatcher>,
+}
+
+/// An entry of `label_matchers`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LabelMatcher {
+    /// Labels whose values are joined, in this order; a missing one is empty.
+    pub label_names: Vec<String>,
+    /// What stands between the values; empty: `;`.
+    pub separator: String,
+    /// Regular expression to be found in the joined values.
+    pub regex: String,
+}
+
+/// An entry of `metric_descriptors`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricDescriptor {
+    /// Metric name, exactly.
+    pub metric_name: String,
+    /// CloudWatch unit.
+    pub unit: String,
+    /// Whether it replaces a unit that the metric has.
+    pub overwrite: bool,
+}
+
+impl Validate for Config {
+    fn validate(&self, errors: &mut Errors) {
+        if !RETENTION_DAYS.contains(&self.log_retention) {
+            errors.push(
+                "log_retention",
+                format!("invalid value for retention policy: {}", self.log_retention),
+                "use one of 0 (never expire), 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, \
+                 545, 731, 1827, 2192, 2557, 2922, 3288, 3653",
+            );
+        }
+        self.validate_tags(errors);
+        self.validate_choices(errors);
+        for (at, declaration) in self.metric_declarations.iter().enumerate() {
+            declaration.check(&format!("metric_declarations[{at}]"), errors);
+        }
+        for (at, descriptor) in self.metric_descriptors.iter().enumerate() {
+            let path = format!("metric_descriptors[{at}]");
+            if descriptor.metric_name.is_empty() {
+                errors.warn(
+                    &path,
+                    "descriptor without metric_name is ignored",
+                    "name the metric",
+                );
+            } else if !units::is_cloudwatch(&descriptor.unit) {
+                errors.warn(
+                    &format!("{path}.unit"),
+                    format!(
+                        "`{}` is no CloudWatch unit; the descriptor is ignored",
+                        descriptor.unit
+                    ),
+                    "use a CloudWatch unit such as Seconds, Bytes, Percent or Count",
+                );
+            }
+        }
+        self.session().validate(errors);
+        for (key, value) in [
+            ("max_retries", self.max_retries),
+            ("num_workers", self.num_workers),
+            ("request_timeout_seconds", self.request_timeout_seconds),
+        ] {
+            if value < 0 {
+                errors.push(key, "must not be negative", "");
+            }
+        }
+    }
+}
+
+impl Config {
+    /// Rules of `tags` (EMF-03).
+    fn validate_tags(&self, errors: &mut Errors) {
+        let Some(tags) = &self.tags else { return };
+        if tags.is_empty() {
+            errors.push(
+                "tags",
+                "invalid amount of items. Please input at least 1 tag or remove the tag field",
+                "",
+            );
+        }
+        if tags.len() > 50 {
+            errors.push(
+                "tags",
+                "invalid amount of items. Please input at most 50 tags",
+                "",
+            );
+        }
+        for (key, value) in tags {
+            let path = format!("tags.{key}");
+            if !(1..=128).contains(&key.len()) {
+                let message = format!("key - {key} has an invalid length. Use 1 to 128 bytes");
+                errors.push("tags", message, "");
+            }
+            if !(1..=256).contains(&value.len()) {
+                let message = format!("value - {value} has an invalid length. Use 1 to 256 bytes");
+                errors.push(&path, message, "");
+            }
+            let hint = "use letters, digits, spaces and _ . : / = + - @ only";
+            if !key.chars().all(is_tag_char) {
+                let message = format!("key - {key} does not follow the regex pattern");
+                errors.push("tags", message, hint);
+            }
+            if !value.chars().all(is_tag_char) {
+                let message = format!("value - {value} does not follow the regex pattern");
+                errors.push(&path, message, hint);
+            }
+        }
+    }
+
+    /// Words that the reference takes without a check and that then do something else (EMF-07, 08).
+    fn validate_choices(&self, errors: &mut Errors) {
+        let rollup = self.dimension_rollup_option.text.as_str();
+        if !matches!(
+            rollup,
+            "ZeroAndSingleDimensionRollup" | "SingleDimensionRollupOnly" | "NoDimensionRollup"
+        ) {
+            errors.warn(
+                "dimension_rollup_option",
+                format!("unknown option `{rollup}` means no rollup"),
+                "use ZeroAndSingleDimensionRollup, SingleDimensionRollupOnly or NoDimensionRollup",
+            );
+        }
+        if !matches!(self.version.as_str(), "0" | "1") {
+            errors.warn(
+                "version",
+                format!(
+                    "unknown version `{}`: events will carry no metrics",
+                    self.version
+                ),
+                "use \"1\" or \"0\"",
+            );
+        }
+        if self.destination() == Destination::Nowhere {
+            errors.warn(
+                "output_destination",
+                format!(
+                    "unknown destination `{}`: events will be dropped",
+                    self.output_destination
+                ),
+                "use cloudwatch or stdout",
+            );
+        }
+    }
+
+    /// How to reach CloudWatch Logs.
+    pub(crate) fn session(&self) -> AwsSession {
+        AwsSession {
+            region: self.region.clone(),
+            endpoint: self.endpoint.clone(),
+            proxy_address: self.proxy_address.clone(),
+            no_verify_ssl: self.no_verify_ssl,
+            request_timeout_seconds: u64::try_from(self.request_timeout_seconds).unwrap_or(0),
+            num_workers: usize::try_from(self.num_workers).unwrap_or(1),
+            max_retries: u32::try_from(self.max_retries).unwrap_or(0),
+            local_mode: self.local_mode,
+            resource_arn: self.resource_arn.clone(),
+            role_arn: self.role_arn.clone(),
+            external_id: self.external_id.expose().clone(),
+        }
+    }
+
+    /// Where events go.
+    pub(crate) fn destination(&self) -> Destination {
+        if self.output_destination.eq_ignore_ascii_case("cloudwatch") {
+            Destination::CloudWatch
+        } else if self.output_destination.eq_ignore_ascii_case("stdout") {
+            Destination::Stdout
+        } else {
+            Destination::Nowhere
+        }
+    }
+}
+
+/// Meaning of `output_destination`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// `PutLogEvents`.
+    CloudWatch,
+    /// A line per event on standard output.
+    Stdout,
+    /// Any other text: nothing is written (as the reference).
+    Nowhere,
+}
+
+impl MetricDeclaration {
+    /// Errors for what would stop the reference, warnings for what it leaves out in silence
+    /// (EMF-04, EMF-05).
+    fn check(&self, path: &str, errors: &mut Errors) {
+        if self.metric_name_selectors.is_empty() {
+            errors.warn(
+                path,
+                "declaration without metric_name_selectors is ignored",
+                "add at least one selector",
+            );
+        }
+        for (at, selector) in self.metric_name_selectors.iter().enumerate() {
+            if let Err(error) = super::pattern::compile(selector) {
+                errors.push(
+                    &format!("{path}.metric_name_selectors[{at}]"),
+                    format!("invalid regular expression: {error}"),
+                    "",
+                );
+            }
+        }
+        for (at, set) in self.dimensions.iter().enumerate() {
+            let names: std::collections::BTreeSet<&String> = set.iter().collect();
+            if names.len() > super::declarations::MAX_DIMENSIONS {
+                errors.warn(
+                    &format!("{path}.dimensions[{at}]"),
+                    format!(
+                        "dimension set of {} names is ignored: at most 10",
+                        names.len()
+                    ),
+                    "",
+                );
+            }
+        }
+        for (at, matcher) in self.label_matchers.iter().enumerate() {
+            if let Err(why) = matcher.problem() {
+                errors.warn(
+                    &format!("{path}.label_matchers[{at}]"),
+                    format!("{why}; the whole declaration is ignored"),
+                    "",
+                );
+            }
+        }
+    }
+
+    /// Whether the reference would use this declaration.
+    pub(crate) fn is_usable(&self) -> bool {
+        !self.metric_name_selectors.is_empty()
+            && self.label_matchers.iter().all(|m| m.problem().is_ok())
+    }
+}
+
+impl LabelMatcher {
+    fn problem(&self) -> Result<(), String> {
+        if self.label_names.is_empty() {
+            return Err("label matcher without label_names".to_owned());
+        }
+        if self.regex.is_empty() {
+            return Err("label matcher without regex".to_owned());
+        }
+        super::pattern::compile(&self.regex)
+            .map(drop)
+            .map_err(|error| format!("invalid regular expression: {error}"))
+    }
+}
+
+/// Unicode letters, separators and numbers, and `_ . : / = + - @`.
+fn is_tag_char(c: char) -> bool {
+    matches!(c, '_' | '.' | ':' | '/' | '=' | '+' | '-' | '@')
+        || c.is_alphabetic()
+        || c.is_numeric()
+        || is_separator(c)
+}
+
+/// Unicode categories Zs, Zl and Zp (white space without the control characters).
+fn is_separator(c: char) -> bool {
+    c.is_whitespace() && !c.is_control()
+}

@@ -1,0 +1,7 @@
+//! Tests of the pure part: golden cases, the plain way to the same events, retries.
+
+mod configuration;
+mod golden;
+mod input;
+mod plain;
+mod state;
