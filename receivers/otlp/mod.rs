@@ -7,6 +7,8 @@ mod config;
 mod grpc;
 mod http;
 #[cfg(test)]
+mod socket_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
