@@ -1,4 +1,4 @@
-//! Keys of the `debug` exporter (otlp-and-helpers §3.6).
+//! Keys of the `debug` exporter (otlp-and-helpers section 3.6).
 
 use serde::{Deserialize, Serialize};
 use weir_config::{Errors, Validate};

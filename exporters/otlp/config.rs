@@ -1,4 +1,4 @@
-//! Keys of the `otlp_grpc` exporter (otlp-and-helpers §2.3, §3.2, §3.4).
+//! Keys of the `otlp_grpc` exporter (otlp-and-helpers section 2.3, section 3.2, section 3.4).
 
 use serde::{Deserialize, Serialize};
 use weir_config::{Errors, Validate};

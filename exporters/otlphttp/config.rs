@@ -1,4 +1,4 @@
-//! Keys of the `otlp_http` exporter (otlp-and-helpers §2.1, §3.2, §3.5).
+//! Keys of the `otlp_http` exporter (otlp-and-helpers section 2.1, section 3.2, section 3.5).
 
 use http::Uri;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Keys of `sigv4auth` (sigv4auth-and-aws-client §1).
+//! Keys of `sigv4auth` (sigv4auth-and-aws-client section 1).
 
 use serde::{Deserialize, Serialize};
 use weir_config::{Errors, Validate};

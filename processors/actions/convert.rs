@@ -53,7 +53,7 @@ fn double(text: &str) -> Option<f64> {
 }
 
 /// SHA-256 in hex: of the bytes of a text, the eight little-endian bytes of a number, the one byte
-/// of a boolean. Other types, and empty texts, give an empty text (processors §9).
+/// of a boolean. Other types, and empty texts, give an empty text (processors section 9).
 pub(super) fn hash(value: ValueRef<'_>) -> String {
     let digest = |bytes: &[u8]| -> String {
         if bytes.is_empty() {

@@ -1,5 +1,5 @@
 //! Actions on attributes: what `attributes` and `resource` do with spans, log records, series and
-//! resources (processors §3, PROC rows of both).
+//! resources (processors section 3, PROC rows of both).
 //!
 //! A list of actions is compiled once and applied in order to anything that has attributes. What
 //! an action would leave as it is, is not touched, so that batches keep their bytes.

@@ -41,7 +41,7 @@ impl ProcessorKind for Kind {
     }
 }
 
-/// Configuration of `attributes` (processors §3).
+/// Configuration of `attributes` (processors section 3).
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {

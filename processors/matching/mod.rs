@@ -1,5 +1,5 @@
 //! `include` and `exclude`: which spans, log records and series a processor works on
-//! (processors §3).
+//! (processors section 3).
 //!
 //! An item takes part if it has the properties of `include` (if there is one) and not those of
 //! `exclude`.

@@ -40,7 +40,7 @@ impl ProcessorKind for Kind {
     }
 }
 
-/// Configuration of `resource` (processors §3).
+/// Configuration of `resource` (processors section 3).
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {

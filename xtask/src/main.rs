@@ -1,6 +1,6 @@
 //! Checks of the tree that no lint makes: `cargo run -p xtask -- check`.
 //!
-//! * no source file over 500 lines without its tests, no component over 2,500 (design, "Sizes");
+//! * no source file over 500 lines without its tests, no component over 5,000 (aim at half of it);
 //! * Rust sources are plain ASCII, so that no two characters look alike in a review;
 //! * a component folder does not name another component of its family.
 
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 const FAMILIES: [&str; 4] = ["receivers", "processors", "exporters", "extensions"];
 const MOST_LINES: usize = 500;
-const MOST_COMPONENT_LINES: usize = 2500;
+const MOST_COMPONENT_LINES: usize = 5000;
 
 fn main() -> std::process::ExitCode {
     match run() {
@@ -120,20 +120,26 @@ fn code_lines(text: &str) -> usize {
         .count()
 }
 
+/// Names in a family's `components!` line. Other folders are shared code of the family.
+fn registered(family: &Path) -> Result<Vec<String>> {
+    let table = fs::read_to_string(family.join("lib.rs"))?;
+    let line = table
+        .split("components!(")
+        .nth(1)
+        .and_then(|t| t.split(')').next());
+    let names = line
+        .and_then(|l| l.split_once(':'))
+        .map(|(_, names)| names)
+        .unwrap_or_default();
+    Ok(names
+        .split(',')
+        .map(|n| n.trim().to_owned())
+        .filter(|n| !n.is_empty())
+        .collect())
+}
+
 fn components(family: &Path, sizes: &[(usize, PathBuf)], problems: &mut Vec<String>) -> Result<()> {
-    let Ok(entries) = fs::read_dir(family) else {
-        return Ok(());
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        if path.is_dir()
-            && path.join("mod.rs").exists()
-            && let Some(name) = path.file_name().and_then(|n| n.to_str())
-        {
-            names.push(name.to_owned());
-        }
-    }
+    let names = registered(family)?;
     for name in &names {
         let folder = family.join(name);
         let own = sizes.iter().filter(|(_, file)| file.starts_with(&folder));
@@ -146,11 +152,7 @@ fn components(family: &Path, sizes: &[(usize, PathBuf)], problems: &mut Vec<Stri
         }
         for (_, file) in own {
             let text = fs::read_to_string(file)?;
-            let registered = fs::read_to_string(family.join("lib.rs"))?;
-            for other in names
-                .iter()
-                .filter(|other| *other != name && registered.contains(&format!(" {other}")))
-            {
+            for other in names.iter().filter(|other| *other != name) {
                 if text.contains(&format!("crate::{other}::")) {
                     problems.push(format!("{}: names the component `{other}`", file.display()));
                 }

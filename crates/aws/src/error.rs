@@ -48,7 +48,7 @@ pub struct AwsError {
     pub attempts: u32,
 }
 
-/// Codes of throttling (sigv4auth-and-aws-client §4.2).
+/// Codes of throttling (sigv4auth-and-aws-client section 4.2).
 const THROTTLING: [&str; 14] = [
     "Throttling",
     "ThrottlingException",

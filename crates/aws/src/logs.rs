@@ -162,7 +162,7 @@ impl CloudWatchLogs {
             .await
     }
 
-    /// Makes a stream, and its group if that is missing too (awsemf §12.5). Success means that the
+    /// Makes a stream, and its group if that is missing too (awsemf section 12.5). Success means that the
     /// stream is there, whoever made it; tags and retention are given to groups made here only.
     ///
     /// # Errors

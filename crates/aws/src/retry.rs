@@ -1,5 +1,5 @@
 //! When a failed attempt is followed by another: delays, and a budget for all calls of a client
-//! (sigv4auth-and-aws-client §4.2).
+//! (sigv4auth-and-aws-client section 4.2).
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

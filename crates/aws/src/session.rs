@@ -1,4 +1,4 @@
-//! The keys all AWS exporters share (AWS client keys, sigv4auth-and-aws-client §4.1).
+//! The keys all AWS exporters share (AWS client keys, sigv4auth-and-aws-client section 4.1).
 
 use weir_config::Errors;
 

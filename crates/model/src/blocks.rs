@@ -99,7 +99,7 @@ impl<'a> Block<'a> {
         *entry.head == *self.head && *entry.schema_url == *self.schema_url
     }
 
-    /// The resource of a `Resource…` block and its id in the shard.
+    /// The resource of a `Resource...` block and its id in the shard.
     pub(crate) fn resource(
         &self,
         hash: u64,
@@ -119,7 +119,7 @@ impl<'a> Block<'a> {
         Ok((value, id))
     }
 
-    /// The scope of a `Scope…` block and its id in the shard.
+    /// The scope of a `Scope...` block and its id in the shard.
     pub(crate) fn scope(
         &self,
         interner: &Interner,

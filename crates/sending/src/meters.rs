@@ -1,4 +1,4 @@
-//! Own metrics and log lines of one exporter and signal (otlp-and-helpers §6).
+//! Own metrics and log lines of one exporter and signal (otlp-and-helpers section 6).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The configuration keys all exporters share (otlp-and-helpers §3.2).
+//! The configuration keys all exporters share (otlp-and-helpers section 3.2).
 
 use serde::{Deserialize, Deserializer, Serialize};
 use weir_config::{ComponentId, Duration, Errors, Validate};
