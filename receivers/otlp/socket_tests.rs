@@ -234,7 +234,7 @@ async fn limits_are_those_of_the_configuration() {
 #[tokio::test]
 async fn a_path_without_a_slash_works() {
     let receiver = start(Pipeline::default(), |_, http| {
-        http.metrics_url_path = "in/m".to_owned()
+        http.metrics_url_path = "in/m".to_owned();
     })
     .await;
     assert_eq!(
