@@ -9,7 +9,8 @@ use libdeflater::{CompressionLvl, Compressor};
 use super::Encoding;
 
 /// Default deflate level. The reference's default is level 6 of its library; on OTLP payloads this
-/// one costs a quarter of zlib's level 6 for an eighth more bytes (docs/decisions).
+/// one costs a quarter of zlib's level 6 for an eighth more bytes
+/// (docs/decisions/own-transport-and-gzip-level.md).
 const DEFLATE_DEFAULT: i32 = 1;
 /// Default zstd level, the library's own.
 const ZSTD_DEFAULT: i32 = 3;
