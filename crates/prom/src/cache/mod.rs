@@ -106,7 +106,9 @@ impl<T> ScrapeCache<T> {
 
     /// Starts a scrape. One that was neither finished nor abandoned counts as abandoned.
     pub fn begin(&mut self) {
-        self.abandon();
+        if self.rebuild.is_some() {
+            self.abandon(|_| {});
+        }
         self.next = 0;
         self.expected = self.lines.first().copied();
     }
@@ -203,14 +205,19 @@ impl<T> ScrapeCache<T> {
         }
     }
 
-    /// Ends a scrape that failed: all lines stay, those it did not have behind the others.
-    pub fn abandon(&mut self) {
-        if let Some(rebuild) = self.rebuild.take() {
-            let (lines, values) = (&mut self.lines, &mut self.values);
-            rebuild.into_remaining(|line, value| {
-                lines.push(line);
-                values.push(value);
-            });
+    /// Ends a scrape that failed: all lines stay, those it did not have behind the others; they are
+    /// shown to `missed`.
+    pub fn abandon(&mut self, mut missed: impl FnMut(&mut T)) {
+        match self.rebuild.take() {
+            Some(rebuild) => {
+                let (lines, values) = (&mut self.lines, &mut self.values);
+                rebuild.into_remaining(|line, mut value| {
+                    missed(&mut value);
+                    lines.push(line);
+                    values.push(value);
+                });
+            }
+            None => self.values.iter_mut().skip(self.next).for_each(missed),
         }
         self.next = self.lines.len();
         self.expected = None;

@@ -32,7 +32,7 @@ fn scrape(
     if complete {
         cache.finish(|value| vanished.push(value));
     } else {
-        cache.abandon();
+        cache.abandon(|_| {});
     }
     vanished.sort_unstable();
     (values, vanished)

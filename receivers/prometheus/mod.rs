@@ -1,0 +1,4 @@
+//! The `prometheus` receiver.
+
+#[allow(dead_code)]
+mod series;
