@@ -1,5 +1,3 @@
 //! Receivers: one folder each, one name in the table below.
 
-mod prometheus;
-
-weir_core::components!(ReceiverEntry: otlp);
+weir_core::components!(ReceiverEntry: otlp, prometheus);

@@ -33,6 +33,6 @@ pub use load::{Loaded, load};
 pub use nearest::nearest;
 pub use node::{Entry, Node, Value};
 pub use source::{Origin, Source, Span};
-pub use types::{ByteSize, Duration, DurationError, REDACTED, Secret, StringOrList};
+pub use types::{ByteSize, Duration, DurationError, Loose, REDACTED, Secret, StringOrList};
 pub use validate::{Errors, Validate};
 pub use yaml::parse_yaml;

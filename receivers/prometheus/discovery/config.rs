@@ -8,21 +8,21 @@ use weir_config::{Duration, Errors, Validate};
 /// An entry of `static_configs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct StaticConfig {
+pub(crate) struct StaticConfig {
     /// Addresses, `host:port`.
-    pub targets: Vec<String>,
+    pub(crate) targets: Vec<String>,
     /// Labels of all of them.
-    pub labels: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 /// An entry of `file_sd_configs`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct FileSdConfig {
+pub(crate) struct FileSdConfig {
     /// Paths; at most one `*` group, in the last part; `.json`, `.yml` or `.yaml`.
-    pub files: Vec<String>,
+    pub(crate) files: Vec<String>,
     /// How often the files are read.
-    pub refresh_interval: Duration,
+    pub(crate) refresh_interval: Duration,
 }
 
 impl Default for FileSdConfig {
@@ -60,11 +60,11 @@ impl Validate for FileSdConfig {
 /// An entry of `http_sd_configs`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct HttpSdConfig {
+pub(crate) struct HttpSdConfig {
     /// Where the target groups are.
-    pub url: String,
+    pub(crate) url: String,
     /// How often they are asked for.
-    pub refresh_interval: Duration,
+    pub(crate) refresh_interval: Duration,
 }
 
 impl Default for HttpSdConfig {
@@ -98,7 +98,7 @@ impl Validate for HttpSdConfig {
 /// What is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Role {
+pub(crate) enum Role {
     /// Pods.
     Pod,
     /// Nodes.
@@ -116,39 +116,39 @@ pub enum Role {
 /// `namespaces` of an entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Namespaces {
+pub(crate) struct Namespaces {
     /// Only these; all if empty.
-    pub names: Vec<String>,
+    pub(crate) names: Vec<String>,
     /// Also the one this program runs in.
-    pub own_namespace: bool,
+    pub(crate) own_namespace: bool,
 }
 
 /// An entry of `selectors`: filters that the API server applies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Selector {
+pub(crate) struct Selector {
     /// Role it is for.
-    pub role: Option<Role>,
+    pub(crate) role: Option<Role>,
     /// Label selector.
-    pub label: String,
+    pub(crate) label: String,
     /// Field selector, such as `spec.nodeName=node-1`.
-    pub field: String,
+    pub(crate) field: String,
 }
 
 /// An entry of `kubernetes_sd_configs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct KubernetesSdConfig {
+pub(crate) struct KubernetesSdConfig {
     /// What is watched; must be set. `pod` is what this build offers.
-    pub role: Option<Role>,
+    pub(crate) role: Option<Role>,
     /// Address of the API server; inside a cluster it is found by itself.
-    pub api_server: String,
+    pub(crate) api_server: String,
     /// A kubeconfig file instead.
-    pub kubeconfig_file: String,
+    pub(crate) kubeconfig_file: String,
     /// Which namespaces.
-    pub namespaces: Namespaces,
+    pub(crate) namespaces: Namespaces,
     /// Filters.
-    pub selectors: Vec<Selector>,
+    pub(crate) selectors: Vec<Selector>,
 }
 
 impl Validate for KubernetesSdConfig {

@@ -3,7 +3,7 @@
 //! Every mechanism pushes whole groups by source; an empty group removes the source. They are put
 //! together and published at most every 100 ms, so that a burst of pod events is one update.
 
-pub mod config;
+pub(crate) mod config;
 mod file;
 mod http_sd;
 #[cfg(feature = "kubernetes")]
@@ -18,28 +18,28 @@ use tokio::sync::{mpsc, watch};
 use weir_core::{BuildCtx, Stop};
 
 /// Labels of one target, `__address__` among them.
-pub type TargetLabels = Vec<(String, String)>;
+pub(crate) type TargetLabels = Vec<(String, String)>;
 
 /// The targets of one source, such as a file or a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
+pub(crate) struct Group {
     /// Which source, such as `pod/default/web-1`.
-    pub source: String,
+    pub(crate) source: String,
     /// Its targets; none removes the source.
-    pub targets: Vec<TargetLabels>,
+    pub(crate) targets: Vec<TargetLabels>,
 }
 
 /// The discovery entries of one job.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Sources<'a> {
+pub(crate) struct Sources<'a> {
     /// `static_configs`.
-    pub statics: &'a [StaticConfig],
+    pub(crate) statics: &'a [StaticConfig],
     /// `file_sd_configs`.
-    pub files: &'a [FileSdConfig],
+    pub(crate) files: &'a [FileSdConfig],
     /// `http_sd_configs`.
-    pub https: &'a [HttpSdConfig],
+    pub(crate) https: &'a [HttpSdConfig],
     /// `kubernetes_sd_configs`.
-    pub kubernetes: &'a [KubernetesSdConfig],
+    pub(crate) kubernetes: &'a [KubernetesSdConfig],
 }
 
 /// Updates wait so long for others.
@@ -48,7 +48,7 @@ const COALESCE: Duration = Duration::from_millis(100);
 const UPDATES: usize = 256;
 
 /// Starts the mechanisms of job `name`. What stands in the configuration is there at once.
-pub fn start(
+pub(crate) fn start(
     sources: &Sources<'_>,
     name: &str,
     cx: &BuildCtx,

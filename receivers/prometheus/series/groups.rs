@@ -208,6 +208,7 @@ impl Groups {
     }
 
     /// Number of groups.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.groups.len() - self.free.len()
     }

@@ -179,18 +179,14 @@ impl TargetSeries {
         }
     }
 
-    /// Public labels of the target.
-    pub(crate) fn labels(&self) -> &LabelSet {
-        &self.labels
-    }
-
     /// Lines in the cache.
     pub(crate) fn lines(&self) -> usize {
         self.cache.len()
     }
 
     /// Histograms and summaries.
-    pub(crate) fn groups(&self) -> usize {
+    #[cfg(test)]
+    fn groups(&self) -> usize {
         self.groups.len()
     }
 

@@ -1,6 +1,6 @@
 //! What one decoding run remembers.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -45,7 +45,8 @@ impl Found {
 }
 
 pub(super) struct Context {
-    pub(super) options: DecodeOptions,
+    /// Inside a part whose strings are loose.
+    pub(super) loose: Cell<bool>,
     found: RefCell<Vec<Diagnostic>>,
     reported: RefCell<HashSet<usize>>,
     left_out: RefCell<HashSet<usize>>,
@@ -56,7 +57,7 @@ pub(super) struct Context {
 impl Context {
     pub(super) fn new(options: DecodeOptions) -> Self {
         Self {
-            options,
+            loose: Cell::new(options.loose_strings),
             found: RefCell::default(),
             reported: RefCell::default(),
             left_out: RefCell::default(),

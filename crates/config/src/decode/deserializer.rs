@@ -130,7 +130,7 @@ impl<'a> NodeDeserializer<'a> {
                 _ => Err(Failure::null("a string")),
             };
         }
-        if self.context.options.loose_strings
+        if self.context.loose.get()
             && let Some(text) = self.node.scalar_text()
         {
             return visitor.visit_str(&text);
@@ -329,6 +329,12 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
                     ..self
                 };
                 at_child(visitor.visit_newtype_struct(inner), &inner)
+            }
+            names::LOOSE => {
+                let before = self.context.loose.replace(true);
+                let result = at_child(visitor.visit_newtype_struct(self), &self);
+                self.context.loose.set(before);
+                result
             }
             names::STRING_OR_LIST => match &self.node.value {
                 Value::List(nodes) => visitor.visit_seq(ListReader::new(self, nodes, None)),

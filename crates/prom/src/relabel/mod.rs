@@ -6,7 +6,7 @@ mod pattern;
 use std::fmt;
 
 use md5::{Digest as _, Md5};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::exposition::NameScheme;
 use crate::labels::LabelSet;
@@ -98,7 +98,7 @@ impl fmt::Display for Action {
 }
 
 /// A rule as it is configured.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RelabelConfig {
     /// Labels whose values make up the input.
