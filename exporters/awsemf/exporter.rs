@@ -173,17 +173,17 @@ impl EmfExporter {
             .filter(|f| !f.reject.is_retryable())
             .flat_map(|f| f.events.iter().copied())
             .collect();
-        let lost = flight
-            .receipt
-            .points_of(|event| lost.contains(&event))
-            .len() as u64
-            + outside;
+        let refused = flight.receipt.points_of(|event| lost.contains(&event));
+        let refused = refused.len() as u64;
+        let lost = refused + outside;
         let mut rejects = failures.into_iter().map(|f| f.reject);
         let worst = rejects
             .next()
             .map(|first| rejects.fold(first, Reject::worse));
         match worst {
             Some(retry) if retry.is_retryable() => {
+                // The caller will hear of these only as not being there any more.
+                self.meters.dropped(refused, "refused_by_service", "");
                 let left = flight.land();
                 keep_only(metrics, &left);
                 Err(retry)

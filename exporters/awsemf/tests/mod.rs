@@ -4,4 +4,5 @@ mod configuration;
 mod golden;
 mod input;
 mod plain;
+mod sending;
 mod state;
