@@ -151,7 +151,7 @@ struct Harness {
 }
 
 impl Harness {
-    fn new(config: Config) -> Self {
+    fn new(config: &Config) -> Self {
         let clock = Arc::new(ManualClock::at(NOW_MS as u64 * 1_000_000));
         let id: ComponentId = "awsemf".parse().unwrap();
         let mut cx = BuildCtx::standalone(id, ComponentKind::Exporter, Some(Signal::Metrics));
@@ -161,7 +161,7 @@ impl Harness {
             &config.session(),
             Service::Logs,
             "eu-west-1",
-            identity(&config),
+            identity(config),
             service.clone(),
             Arc::new(Credentials::fixed("id", "key", None)),
             clock,
@@ -172,14 +172,14 @@ impl Harness {
         let logs = CloudWatchLogs::new(client.unwrap());
         Self {
             service,
-            exporter: EmfExporter::new(translator, logs, &config, &cx),
+            exporter: EmfExporter::new(translator, logs, config, &cx),
             cx,
         }
     }
 
     /// With a log stream per value of the resource attribute `PodName`, all of which exist.
     fn with_streams(streams: &[&str]) -> Self {
-        let harness = Self::new(Config {
+        let harness = Self::new(&Config {
             log_group_name: "g".to_owned(),
             log_stream_name: "{PodName}".to_owned(),
             dimension_rollup_option: "NoDimensionRollup".into(),
@@ -222,7 +222,7 @@ fn values(events: &[Json], name: &str) -> Vec<f64> {
 
 #[tokio::test(start_paused = true)]
 async fn a_missing_group_is_made_with_tags_and_retention() {
-    let harness = Harness::new(Config {
+    let harness = Harness::new(&Config {
         log_group_name: "g".to_owned(),
         log_retention: 30,
         tags: Some([("team".to_owned(), "shop".to_owned())].into()),
