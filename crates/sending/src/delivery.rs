@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
 use weir_core::{Batch, Cause, Deadline, Exporter, Reject};
 
 use crate::backoff::Backoff;
 use crate::meters::Meters;
+use crate::retry::{Draining, wait};
 use crate::settings::{RetrySettings, SendingSettings};
 
 /// gRPC status code of an attempt that took too long.
@@ -28,8 +28,7 @@ pub(crate) struct Delivery {
     limit: Option<Duration>,
     retry: RetrySettings,
     pub(crate) meters: Arc<Meters>,
-    /// Cancelled when the stage drains: no more waits, one attempt each.
-    draining: CancellationToken,
+    draining: Draining,
 }
 
 impl Delivery {
@@ -43,7 +42,7 @@ impl Delivery {
             limit: settings.timeout.limit(),
             retry: settings.retry,
             meters,
-            draining: CancellationToken::new(),
+            draining: settings.draining.clone(),
         }
     }
 
@@ -54,7 +53,7 @@ impl Delivery {
 
     /// Ends waiting between attempts.
     pub(crate) fn begin_drain(&self) {
-        self.draining.cancel();
+        self.draining.begin();
     }
 
     /// Delivers a batch, retrying as configured. Every item is counted as sent or failed.
@@ -67,7 +66,7 @@ impl Delivery {
         let mut backoff = None;
         loop {
             // Asked before the attempt: one that began before draining may be followed by another.
-            let last = !self.retry.enabled || self.draining.is_cancelled();
+            let last = !self.retry.enabled || self.draining.has_begun();
             let Err(reject) = self.attempt(&mut batch).await else {
                 account.sent(account.open);
                 return Ok(());
@@ -90,7 +89,10 @@ impl Delivery {
                 return Err(account.close(reject, left));
             }
             let backoff = backoff.get_or_insert_with(|| Backoff::new(&self.retry));
-            if let Err(reject) = self.wait(backoff, reject).await {
+            let mut waiting = |reject: &Reject, interval| {
+                self.meters.will_retry(&reject.why().message, interval);
+            };
+            if let Err(reject) = wait(backoff, reject, &self.draining, &mut waiting).await {
                 return Err(account.close(reject, left));
             }
         }
@@ -115,24 +117,6 @@ impl Delivery {
         })
     }
 
-    /// Waits for the next attempt; the error when there is none.
-    async fn wait(&self, backoff: &mut Backoff, reject: Reject) -> Result<(), Reject> {
-        let after = match &reject {
-            Reject::Retry { after, .. } => *after,
-            _ => None,
-        };
-        let Some(interval) = backoff.next(after, fastrand::f64()) else {
-            return Err(exhausted(reject));
-        };
-        self.meters.will_retry(&reject.why().message, interval);
-        tokio::select! {
-            biased;
-            () = self.draining.cancelled() => {}
-            () = tokio::time::sleep(interval) => {}
-        }
-        Ok(())
-    }
-
     /// Stops the exporter after the last delivery.
     pub(crate) async fn stop(&self, by: Deadline) {
         if tokio::time::timeout_at(by.instant(), self.exporter.stop(by))
@@ -141,16 +125,6 @@ impl Delivery {
         {
             self.meters.slow_stop();
         }
-    }
-}
-
-fn exhausted(reject: Reject) -> Reject {
-    match reject {
-        Reject::Retry { after, mut why } => {
-            why.message = format!("no more retries left: {}", why.message);
-            Reject::Retry { after, why }
-        }
-        other => other,
     }
 }
 

@@ -14,6 +14,7 @@ mod direct;
 mod meters;
 mod queue;
 mod queued;
+mod retry;
 mod settings;
 mod sizing;
 
@@ -29,6 +30,7 @@ use direct::Direct;
 use meters::Meters;
 use queued::Queued;
 
+pub use retry::{Draining, retry};
 pub use settings::{
     BatchSettings, PartitionSettings, QueueSettings, RetrySettings, SendingSettings, Sizer,
     TimeoutSettings, validate_sending,

@@ -145,6 +145,34 @@ struct State {
     closed: bool,
 }
 
+impl State {
+    /// Puts the parcels behind `parcel` into it, up to `limit` items.
+    fn gather(&mut self, parcel: &mut Parcel, limit: usize) {
+        let mut items = parcel.batch.len();
+        while let Some(next) = self.ready.front() {
+            items = items.saturating_add(next.batch.len());
+            if items > limit {
+                return;
+            }
+            let Some(next) = self.ready.pop_front() else {
+                return;
+            };
+            match parcel.batch.append(next.batch) {
+                Ok(()) => {
+                    // A merged batch has many senders.
+                    parcel.batch.client = None;
+                    parcel.parts.extend(next.parts);
+                }
+                // A queue serves one signal, so this does not happen; nothing is lost if it does.
+                Err(batch) => {
+                    let parts = next.parts;
+                    return self.ready.push_front(Parcel { batch, parts });
+                }
+            }
+        }
+    }
+}
+
 impl Queue {
     pub(crate) fn new(batching: Option<Batching>) -> Self {
         Self {
@@ -193,13 +221,15 @@ impl Queue {
         Ok(())
     }
 
-    /// The next parcel; `None` when the queue is closed and empty.
-    pub(crate) async fn next(&self) -> Option<Parcel> {
+    /// The next parcel, with those behind it as long as all have at most `gather` items; `None`
+    /// when the queue is closed and empty.
+    pub(crate) async fn next(&self, gather: usize) -> Option<Parcel> {
         loop {
             let work = self.work.notified();
             {
                 let mut state = self.lock();
-                if let Some(parcel) = state.ready.pop_front() {
+                if let Some(mut parcel) = state.ready.pop_front() {
+                    state.gather(&mut parcel, gather);
                     return Some(parcel);
                 }
                 if state.closed {

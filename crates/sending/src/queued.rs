@@ -34,6 +34,8 @@ struct Shared {
     queue: Queue,
     room: Arc<Room>,
     sizer: Sizer,
+    /// Items that a consumer takes at once.
+    gather: usize,
     hint: &'static str,
     /// The queue takes nothing more.
     closed: CancellationToken,
@@ -72,6 +74,7 @@ impl Queued {
                 queue: Queue::new(Batching::new(queue)),
                 room,
                 sizer: queue.sizer,
+                gather: settings.gather,
                 hint,
                 closed: CancellationToken::new(),
                 abort: CancellationToken::new(),
@@ -151,7 +154,7 @@ impl Shared {
     }
 
     async fn run_consumer(&self) {
-        while let Some(parcel) = self.queue.next().await {
+        while let Some(parcel) = self.queue.next(self.gather).await {
             let items = parcel.batch.len();
             tokio::select! {
                 biased;

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use weir_config::{ComponentId, Duration, Errors, Validate};
 
+use crate::retry::Draining;
+
 /// `timeout`: how long one attempt may take; 0 for as long as it likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -317,7 +319,7 @@ pub fn validate_sending(
 }
 
 /// All layers of one exporter.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct SendingSettings {
     /// Per attempt.
     pub timeout: TimeoutSettings,
@@ -327,6 +329,12 @@ pub struct SendingSettings {
     pub queue: Option<QueueSettings>,
     /// More labels on the sent and failed counters (`server_address` and such).
     pub labels: Vec<(&'static str, String)>,
+    /// A consumer that is free takes all waiting batches at once, up to so many items; 0: one by
+    /// one. Unlike `batch` nobody waits for more. For exporters that keep order by having one
+    /// consumer: a slow destination then makes batches larger instead of deliveries fewer.
+    pub gather: usize,
+    /// Given to exporters that retry by themselves.
+    pub draining: Draining,
 }
 
 impl SendingSettings {
@@ -340,7 +348,7 @@ impl SendingSettings {
             timeout,
             retry,
             queue,
-            labels: Vec::new(),
+            ..Self::default()
         }
     }
 

@@ -53,7 +53,8 @@ fn settings() -> impl Strategy<Value = SendingSettings> {
             ..RetrySettings::default()
         },
         queue,
-        labels: Vec::new(),
+        gather: if enabled { 0 } else { 20 },
+        ..SendingSettings::default()
     })
 }
 

@@ -210,6 +210,32 @@ async fn batches_in_bytes_are_never_larger_than_their_limit() {
     }
 }
 
+/// What waits while the only consumer is busy goes out together, in order, up to a limit.
+#[tokio::test(start_paused = true)]
+async fn waiting_batches_are_gathered() {
+    let (fake, gate) = Fake::gated();
+    let settings = SendingSettings {
+        gather: 5,
+        ..with(QueueSettings {
+            num_consumers: 1,
+            ..QueueSettings::default()
+        })
+    };
+    let bench = Bench::started(fake.clone(), &settings).await;
+    bench.stage.consume(batch([1])).await.unwrap();
+    settle().await;
+    for values in [vec![2, 3], vec![4], vec![5, 6], vec![7], vec![8; 9]] {
+        bench.stage.consume(batch(values)).await.unwrap();
+    }
+    gate.add_permits(10);
+    settle().await;
+    assert_eq!(
+        *fake.arrived.lock().unwrap(),
+        [vec![1], vec![2, 3, 4, 5, 6], vec![7], vec![8; 9]]
+    );
+    assert_eq!((bench.sent(), bench.queue_size()), (16.0, 0.0));
+}
+
 /// OTLP-49.
 #[tokio::test(start_paused = true)]
 async fn senders_with_different_headers_are_kept_apart() {
