@@ -4,4 +4,4 @@
 
 mod otlp_answer;
 
-weir_core::components!(ExporterEntry: awsemf, debug, otlp, otlphttp);
+weir_core::components!(ExporterEntry: awsemf, debug, otlp, otlphttp, prometheusremotewrite);

@@ -11,7 +11,7 @@ enum Stage {
 }
 
 /// The reference's gates (section 8.2 of its configuration page).
-const GATES: [(&str, Stage); 16] = [
+const GATES: [(&str, Stage); 19] = [
     ("adot.exporter.datadogexporter.deprecation", Stage::Alpha),
     ("adot.exporter.logzioexporter.deprecation", Stage::Alpha),
     ("adot.exporter.signalfxexporter.deprecation", Stage::Alpha),
@@ -23,9 +23,21 @@ const GATES: [(&str, Stage); 16] = [
         "exporter.prometheusremotewritexporter.EnableMultipleWorkers",
         Stage::Alpha,
     ),
+    (
+        "exporter.prometheusremotewritexporter.enableSendingRW2",
+        Stage::Alpha,
+    ),
+    (
+        "exporter.prometheusremotewritexporter.RetryOn429",
+        Stage::Alpha,
+    ),
     ("exporter.xray.allowDot", Stage::Beta),
     ("extension.healthcheck.useComponentStatus", Stage::Alpha),
     ("metricsgeneration.MatchAttributes", Stage::Alpha),
+    (
+        "pkg.translator.prometheus.PermissiveLabelSanitization",
+        Stage::Alpha,
+    ),
     ("processor.filter.defaultErrorModeIgnore", Stage::Beta),
     ("receiverhelper.newReceiverMetrics", Stage::Alpha),
     ("service.AllowNoPipelines", Stage::Alpha),
@@ -34,9 +46,12 @@ const GATES: [(&str, Stage); 16] = [
 ];
 
 /// The gates that some component asks for.
-const IN_USE: [&str; 2] = [
+const IN_USE: [&str; 5] = [
     "exporter.awsxray.skiptimestampvalidation",
+    "exporter.prometheusremotewritexporter.RetryOn429",
+    "exporter.prometheusremotewritexporter.enableSendingRW2",
     "exporter.xray.allowDot",
+    "pkg.translator.prometheus.PermissiveLabelSanitization",
 ];
 
 /// Which gates are on.

@@ -63,6 +63,7 @@ pub fn credentials_chain(
 ) -> Arc<dyn CredentialsProvider> {
     let lazy = Lazy {
         settings,
+        clock: clock.clone(),
         built: OnceCell::new(),
     };
     Arc::new(Cached::new(Box::new(lazy), clock))
@@ -87,13 +88,17 @@ pub async fn instance_metadata(path: &str) -> Result<String, String> {
 #[derive(Debug)]
 struct Lazy {
     settings: ChainSettings,
+    clock: Arc<dyn Clock>,
     built: OnceCell<SharedCredentialsProvider>,
 }
 
 impl CredentialsProvider for Lazy {
     fn credentials(&self) -> BoxFut<'_, Result<Credentials, CredentialsError>> {
         Box::pin(async {
-            let built = self.built.get_or_init(|| build(&self.settings)).await;
+            let built = self
+                .built
+                .get_or_init(|| build(&self.settings, self.clock.unix_ns()))
+                .await;
             match built.provide_credentials().await {
                 Ok(credentials) => Ok(credentials.into()),
                 Err(error) => Err(CredentialsError {
@@ -140,7 +145,7 @@ fn imds_client(config: &ProviderConfig) -> imds::Client {
         .build()
 }
 
-async fn build(settings: &ChainSettings) -> SharedCredentialsProvider {
+async fn build(settings: &ChainSettings, now_ns: u64) -> SharedCredentialsProvider {
     let config = provider_config(Some(&settings.region));
     let config = match settings.region.is_empty() {
         true => config.load_default_region().await,
@@ -151,20 +156,22 @@ async fn build(settings: &ChainSettings) -> SharedCredentialsProvider {
         .with_use_fips(use_fips_provider(&config).await)
         .with_use_dual_stack(use_dual_stack_provider(&config).await);
     let Some(role) = &settings.assume_role else {
-        return SharedCredentialsProvider::new(base(&config));
+        return SharedCredentialsProvider::new(base(&config, now_ns));
     };
     if !role.web_identity_token_file.is_empty() {
-        return SharedCredentialsProvider::new(web_identity(role, config));
+        return SharedCredentialsProvider::new(web_identity(role, config, now_ns));
     }
-    assume(role, &config).await
+    assume(role, &config, now_ns).await
 }
 
 /// The chain without a role on top.
-fn base(config: &ProviderConfig) -> CredentialsProviderChain {
+fn base(config: &ProviderConfig, now_ns: u64) -> CredentialsProviderChain {
     let environment = EnvironmentKeys;
-    let web_identity = WebIdentityTokenCredentialsProvider::builder()
-        .configure(config)
-        .build();
+    let mut web_identity = WebIdentityTokenCredentialsProvider::builder().configure(config);
+    if let Some(configuration) = web_identity_of(&ProcessEnvironment, now_ns) {
+        web_identity = web_identity.static_configuration(configuration);
+    }
+    let web_identity = web_identity.build();
     let profile = ProfileFileCredentialsProvider::builder()
         .configure(config)
         .build();
@@ -180,7 +187,21 @@ fn base(config: &ProviderConfig) -> CredentialsProviderChain {
         .or_else("instance", instance)
 }
 
-fn web_identity(role: &AssumeRole, config: ProviderConfig) -> WebIdentityTokenCredentialsProvider {
+/// The web identity of the environment (EKS IRSA), with the reference's session name: the time.
+fn web_identity_of(environment: &dyn Environment, now_ns: u64) -> Option<StaticConfiguration> {
+    let variable = |name| environment.get(name).filter(|value| !value.is_empty());
+    Some(StaticConfiguration {
+        web_identity_token_file: variable("AWS_WEB_IDENTITY_TOKEN_FILE")?.into(),
+        role_arn: variable("AWS_ROLE_ARN")?,
+        session_name: variable("AWS_ROLE_SESSION_NAME").unwrap_or_else(|| now_ns.to_string()),
+    })
+}
+
+fn web_identity(
+    role: &AssumeRole,
+    config: ProviderConfig,
+    now_ns: u64,
+) -> WebIdentityTokenCredentialsProvider {
     let region = Region::new(role.region.clone());
     let config = match role.region.is_empty() {
         true => config,
@@ -191,12 +212,16 @@ fn web_identity(role: &AssumeRole, config: ProviderConfig) -> WebIdentityTokenCr
         .static_configuration(StaticConfiguration {
             web_identity_token_file: (&role.web_identity_token_file).into(),
             role_arn: role.arn.clone(),
-            session_name: session_name(role),
+            session_name: session_name(role, now_ns.to_string()),
         })
         .build()
 }
 
-async fn assume(role: &AssumeRole, config: &ProviderConfig) -> SharedCredentialsProvider {
+async fn assume(
+    role: &AssumeRole,
+    config: &ProviderConfig,
+    now_ns: u64,
+) -> SharedCredentialsProvider {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http_client())
         .no_credentials();
@@ -204,19 +229,19 @@ async fn assume(role: &AssumeRole, config: &ProviderConfig) -> SharedCredentials
         loader = loader.region(Region::new(role.region.clone()));
     }
     let mut builder = AssumeRoleProvider::builder(&role.arn)
-        .session_name(session_name(role))
+        .session_name(session_name(role, format!("aws-go-sdk-{now_ns}")))
         .session_length(SESSION)
         .configure(&loader.load().await);
     if !role.external_id.is_empty() {
         builder = builder.external_id(&role.external_id);
     }
-    SharedCredentialsProvider::new(builder.build_from_provider(base(config)).await)
+    SharedCredentialsProvider::new(builder.build_from_provider(base(config, now_ns)).await)
 }
 
-/// As configured, or made up.
-fn session_name(role: &AssumeRole) -> String {
+/// As configured, or the one of the reference, which policies may ask for.
+fn session_name(role: &AssumeRole, usual: String) -> String {
     match role.session_name.as_str() {
-        "" => format!("weir-{:016x}", fastrand::u64(..)),
+        "" => usual,
         name => name.to_owned(),
     }
 }

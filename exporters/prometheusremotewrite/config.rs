@@ -1,0 +1,271 @@
+//! Keys of `prometheus_remote_write` (specification §1).
+
+use std::collections::BTreeMap;
+
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use serde::{Deserialize, Serialize};
+use weir_config::{Duration, Errors, Validate};
+use weir_net::HttpClientConfig;
+use weir_prom::naming::TranslationStrategy;
+use weir_sending::{QueueSettings, RetrySettings};
+
+use super::send::VERSION_HEADER;
+
+/// Name of the message of protocol 1.0.
+const MESSAGE_V1: &str = "prometheus.WriteRequest";
+/// Name of the message of protocol 2.0.
+const MESSAGE_V2: &str = "io.prometheus.write.v2.Request";
+/// Bytes of a request when the key is 0.
+const DEFAULT_BATCH_BYTES: usize = 3_000_000;
+
+weir_net::http_client_keys! {
+    /// `prometheus_remote_write`: metrics to a Prometheus-compatible store.
+    pub struct Config {
+        /// Goes before every metric name.
+        pub namespace: String = String::new(),
+        /// Labels of every series that does not have them.
+        pub external_labels: BTreeMap<String, String> = BTreeMap::new(),
+        /// Unit and type as suffixes of names; superseded by `translation_strategy`.
+        pub add_metric_suffixes: bool = true,
+        /// How names are made; empty: by `add_metric_suffixes`.
+        pub translation_strategy: String = String::new(),
+        /// Resource attributes as labels.
+        pub resource_to_telemetry_conversion: ResourceToTelemetry = ResourceToTelemetry::default(),
+        /// The series `target_info`.
+        pub target_info: TargetInfoConfig = TargetInfoConfig::default(),
+        /// Leaves out the labels `otel_scope_...`.
+        pub disable_scope_info: bool = false,
+        /// Sends type, unit and help of metrics (protocol 1.0).
+        pub send_metadata: bool = false,
+        /// The queue.
+        pub remote_write_queue: RemoteWriteQueue = RemoteWriteQueue::default(),
+        /// A request is closed before it reaches this size (uncompressed); 0 is 3,000,000.
+        pub max_batch_size_bytes: i64 = 3_000_000,
+        /// Requests of one batch on their way at the same time; unset: `num_consumers`.
+        pub max_batch_request_parallelism: Option<i64> = None,
+        /// Message of the protocol: `prometheus.WriteRequest` or `io.prometheus.write.v2.Request`.
+        pub protobuf_message: String = MESSAGE_V1.to_owned(),
+        /// The log on disk; not supported.
+        pub wal: Option<WalConfig> = None,
+        /// Waits between attempts.
+        pub retry_on_failure: RetrySettings = RetrySettings {
+            initial_interval: Duration::from_millis(50),
+            ..RetrySettings::default()
+        },
+    }
+    defaults HttpClientConfig {
+        endpoint: "http://some.url:9411/api/prom/push".to_owned(),
+        timeout: Duration::from_secs(5),
+        write_buffer_size: 512 << 10,
+        ..HttpClientConfig::default()
+    }
+}
+
+/// `resource_to_telemetry_conversion`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResourceToTelemetry {
+    /// Copies resource attributes to the labels of every point; they win over equal keys.
+    pub enabled: bool,
+    /// Leaves out `service.name`, `service.namespace` and `service.instance.id`.
+    pub exclude_service_attributes: bool,
+}
+
+/// `target_info`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TargetInfoConfig {
+    /// Whether the series is sent.
+    pub enabled: bool,
+}
+
+impl Default for TargetInfoConfig {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+/// `remote_write_queue`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RemoteWriteQueue {
+    /// Whether there is a queue; without one the sender waits for the delivery.
+    pub enabled: bool,
+    /// Batches that may wait.
+    pub queue_size: i64,
+    /// Requests of a batch that are sent in parallel.
+    pub num_consumers: i64,
+}
+
+impl Default for RemoteWriteQueue {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            queue_size: 10_000,
+            num_consumers: 5,
+        }
+    }
+}
+
+/// `wal`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WalConfig {
+    /// Its folder.
+    pub directory: String,
+    /// Records read at once.
+    pub buffer_size: i64,
+    /// How often it is cut.
+    pub truncate_frequency: Duration,
+    /// How often its lag is reported.
+    pub lag_record_frequency: Duration,
+}
+
+impl Config {
+    /// How names are made.
+    pub(crate) fn strategy(&self) -> TranslationStrategy {
+        match (self.translation_strategy.as_str(), self.add_metric_suffixes) {
+            ("", true) => TranslationStrategy::UnderscoreEscapingWithSuffixes,
+            ("", false) => TranslationStrategy::UnderscoreEscapingWithoutSuffixes,
+            // Validated before.
+            (name, _) => name.parse().unwrap_or_default(),
+        }
+    }
+
+    /// Whether protocol 2.0 is asked for.
+    pub(crate) fn is_v2(&self) -> bool {
+        self.protobuf_message == MESSAGE_V2
+    }
+
+    /// Bytes at which a request is closed.
+    pub(crate) fn batch_bytes(&self) -> usize {
+        match usize::try_from(self.max_batch_size_bytes) {
+            Ok(bytes) if bytes > 0 => bytes,
+            _ => DEFAULT_BATCH_BYTES,
+        }
+    }
+
+    /// Requests of a batch on their way at the same time.
+    pub(crate) fn parallelism(&self) -> usize {
+        let asked = self
+            .max_batch_request_parallelism
+            .unwrap_or(self.remote_write_queue.num_consumers);
+        usize::try_from(asked).unwrap_or(1).max(1)
+    }
+
+    /// The queue in front; one consumer keeps the order of each series.
+    pub(crate) fn queue(&self) -> Option<QueueSettings> {
+        let queue = &self.remote_write_queue;
+        queue.enabled.then(|| QueueSettings {
+            num_consumers: 1,
+            queue_size: u64::try_from(queue.queue_size).unwrap_or(1),
+            ..QueueSettings::default()
+        })
+    }
+
+    fn validate_numbers(&self, errors: &mut Errors) {
+        let queue = &self.remote_write_queue;
+        for (key, value) in [
+            ("remote_write_queue.queue_size", queue.queue_size),
+            ("remote_write_queue.num_consumers", queue.num_consumers),
+            ("max_batch_size_bytes", self.max_batch_size_bytes),
+        ] {
+            if value < 0 {
+                errors.push(key, format!("`{key}` must not be negative"), "");
+            }
+        }
+        if queue.enabled && queue.queue_size == 0 {
+            errors.push(
+                "remote_write_queue.queue_size",
+                "a queue of size 0 takes nothing",
+                "raise it, or write `enabled: false` for no queue",
+            );
+        }
+        if self.max_batch_request_parallelism.is_some_and(|p| p < 1) {
+            errors.push(
+                "max_batch_request_parallelism",
+                "`max_batch_request_parallelism` must be at least 1",
+                "",
+            );
+        }
+    }
+
+    fn validate_protocol(&self, errors: &mut Errors) {
+        if ![MESSAGE_V1, MESSAGE_V2].contains(&self.protobuf_message.as_str()) {
+            errors.push(
+                "protobuf_message",
+                format!("unknown message `{}`", self.protobuf_message),
+                format!("write `{MESSAGE_V1}` or `{MESSAGE_V2}`"),
+            );
+        }
+        if !self.add_metric_suffixes {
+            errors.warn(
+                "add_metric_suffixes",
+                "`add_metric_suffixes` is deprecated",
+                "write `translation_strategy: UnderscoreEscapingWithoutSuffixes`",
+            );
+        }
+        match self.translation_strategy.parse::<TranslationStrategy>() {
+            _ if self.translation_strategy.is_empty() => {}
+            Err(unknown) => errors.push("translation_strategy", unknown.to_string(), ""),
+            Ok(strategy) if !strategy.escapes() && !self.is_v2() => errors.push(
+                "translation_strategy",
+                format!("`{}` needs protocol 2.0", strategy.name()),
+                format!("write `protobuf_message: {MESSAGE_V2}`, or choose an escaping strategy"),
+            ),
+            Ok(_) => {}
+        }
+        let compression = String::from(self.compression);
+        if !["", "none", "snappy"].contains(&compression.as_str()) {
+            errors.push(
+                "compression",
+                format!("remote write is always snappy, not `{compression}`"),
+                "remove the key",
+            );
+        }
+        for (name, _) in &self.headers.0 {
+            let fixed = [CONTENT_ENCODING.as_str(), CONTENT_TYPE.as_str(), VERSION_HEADER];
+            if fixed.iter().any(|fixed| fixed.eq_ignore_ascii_case(name)) {
+                errors.push(
+                    &format!("headers.{name}"),
+                    format!("the protocol sets `{name}` itself"),
+                    "remove it",
+                );
+            }
+        }
+    }
+}
+
+impl Validate for Config {
+    fn validate(&self, errors: &mut Errors) {
+        let uri = self.endpoint.parse::<http::Uri>();
+        if !uri.is_ok_and(|uri| uri.scheme().is_some() && uri.host().is_some_and(|h| !h.is_empty())) {
+            errors.push(
+                "endpoint",
+                format!("invalid endpoint `{}`", self.endpoint),
+                "write the whole URL, such as `https://host/api/v1/write`",
+            );
+        }
+        errors.nested("", &self.http_client());
+        errors.nested("retry_on_failure", &self.retry_on_failure);
+        self.validate_numbers(errors);
+        self.validate_protocol(errors);
+        for (name, value) in &self.external_labels {
+            if name.is_empty() || value.is_empty() {
+                errors.push(
+                    "external_labels",
+                    format!("external label `{name}` has an empty name or value"),
+                    "give it both, or remove it",
+                );
+            }
+        }
+        if self.wal.is_some() {
+            errors.push(
+                "wal",
+                "the write-ahead log is not supported yet",
+                "remove `wal`; with `remote_write_queue.enabled: false` the sender keeps the data \
+                 until it is delivered",
+            );
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The exporter's own counters and log lines (specification §8).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use weir_core::telemetry::Counter;
+use weir_core::{BuildCtx, Clock, Fold, Reject, Telemetry};
+
+use super::labels::Refused;
+use super::pack::Counts;
+use super::send::Written;
+
+const PREFIX: &str = "otelcol_exporter_prometheusremotewrite_";
+
+/// Handles of one exporter.
+pub(crate) struct Own {
+    id: String,
+    telemetry: Arc<Telemetry>,
+    clock: Arc<dyn Clock>,
+    fold: Fold,
+    sent_batches: Counter,
+    translated_time_series: Counter,
+    failed_translations: Counter,
+    written_samples: Counter,
+    written_histograms: Counter,
+    written_exemplars: Counter,
+    /// The lack of written counts was said.
+    said_nothing_written: AtomicBool,
+}
+
+impl Own {
+    pub(crate) fn new(cx: &BuildCtx, endpoint: &str, consumers: usize) -> Self {
+        let id = cx.id.to_string();
+        let labels = [("exporter", id.as_str()), ("endpoint", endpoint)];
+        let counter = |name: &str, help: &str| {
+            cx.telemetry.counter(&format!("{PREFIX}{name}"), help, &labels)
+        };
+        cx.telemetry
+            .gauge(&format!("{PREFIX}consumers"), "Requests sent in parallel", &labels)
+            .set(i64::try_from(consumers).unwrap_or(i64::MAX));
+        Self {
+            sent_batches: counter("sent_batches", "Requests delivered"),
+            translated_time_series: counter("translated_time_series", "Series written"),
+            failed_translations: counter("failed_translations", "Points that were not translated"),
+            written_samples: counter("written_samples", "Samples the receiver has written"),
+            written_histograms: counter(
+                "written_histograms",
+                "Native histograms the receiver has written",
+            ),
+            written_exemplars: counter("written_exemplars", "Exemplars the receiver has written"),
+            telemetry: cx.telemetry.clone(),
+            clock: cx.clock.clone(),
+            fold: Fold::default(),
+            said_nothing_written: AtomicBool::new(false),
+            id,
+        }
+    }
+
+    fn say(&self, key: &str) -> Option<u64> {
+        self.fold.say(key, self.clock.monotonic())
+    }
+
+    /// Points that remote write cannot carry.
+    pub(crate) fn refused(&self, why: Refused, points: u64, metric: &str) {
+        self.failed_translations.add(points);
+        let labels = [
+            ("component", self.id.as_str()),
+            ("signal", "metrics"),
+            ("reason", why.reason()),
+        ];
+        self.telemetry
+            .counter(
+                "weir_dropped_items_total",
+                "Items that were taken in and will never arrive",
+                &labels,
+            )
+            .add(points);
+        if let Some(left_out) = self.say(why.reason()) {
+            tracing::warn!(
+                "otelcol.component.kind" = "exporter",
+                "otelcol.component.id" = self.id,
+                metric,
+                dropped_items = points,
+                left_out,
+                "Dropping data: {}",
+                why.explain()
+            );
+        }
+    }
+
+    /// A wait before the next attempt.
+    pub(crate) fn will_retry(&self, reject: &Reject, interval: Duration) {
+        let why = &reject.why().message;
+        if let Some(left_out) = self.say(why) {
+            tracing::info!(
+                "otelcol.component.kind" = "exporter",
+                "otelcol.component.id" = self.id,
+                error = why,
+                interval = %weir_config::Duration::from(interval),
+                left_out,
+                "Exporting failed. Will retry the request after interval."
+            );
+        }
+    }
+
+    /// A request arrived.
+    pub(crate) fn written(&self, counts: Counts, written: Written) {
+        self.sent_batches.add(1);
+        self.translated_time_series.add(counts.series);
+        self.written_samples.add(written.samples.unwrap_or(0));
+        self.written_histograms.add(written.histograms.unwrap_or(0));
+        self.written_exemplars.add(written.exemplars.unwrap_or(0));
+        if written.samples.is_none() && !self.said_nothing_written.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "otelcol.component.kind" = "exporter",
+                "otelcol.component.id" = self.id,
+                "the receiver does not say what it has written; it may not know remote write 2.0"
+            );
+        }
+    }
+
+    /// Protocol 1.0 from now on.
+    pub(crate) fn fell_back(&self) {
+        tracing::warn!(
+            "otelcol.component.kind" = "exporter",
+            "otelcol.component.id" = self.id,
+            "the receiver does not take remote write 2.0 (HTTP status 415); sending 1.0 from now on"
+        );
+    }
+}

@@ -1,0 +1,93 @@
+//! Resources, and the newest time of each within a batch: the time of its `target_info`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use weir_model::Resource;
+
+use super::lines::Maker;
+use super::sets::Line;
+
+#[derive(Debug)]
+struct Target {
+    resource: Arc<Resource>,
+    /// Its `target_info`, if it gets one.
+    line: Option<Line>,
+    newest_ns: u64,
+    batch: u32,
+}
+
+/// Resources by place. Series keep the place, so that a point costs no look-up.
+#[derive(Debug, Default)]
+pub(crate) struct Targets {
+    targets: Vec<Option<Target>>,
+    /// By address of the resource, which cannot be reused while the target holds it.
+    places: HashMap<usize, u32>,
+    free: Vec<u32>,
+    touched: Vec<u32>,
+}
+
+impl Targets {
+    /// The place of a resource.
+    pub(crate) fn place(&mut self, resource: &Arc<Resource>, maker: &mut Maker<'_>) -> u32 {
+        let address = Arc::as_ptr(resource).addr();
+        if let Some(place) = self.places.get(&address) {
+            return *place;
+        }
+        let target = Target {
+            resource: resource.clone(),
+            line: maker.target_info(resource),
+            newest_ns: 0,
+            batch: 0,
+        };
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None => {
+                self.targets.push(None);
+                u32::try_from(self.targets.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
+        if let Some(slot) = self.targets.get_mut(place as usize) {
+            *slot = Some(target);
+        }
+        self.places.insert(address, place);
+        place
+    }
+
+    /// A point of this resource at this time is in the batch.
+    #[inline]
+    pub(crate) fn touch(&mut self, place: u32, time_ns: u64, batch: u32) {
+        let Some(Some(target)) = self.targets.get_mut(place as usize) else {
+            return;
+        };
+        if target.batch != batch {
+            target.batch = batch;
+            target.newest_ns = time_ns;
+            self.touched.push(place);
+        } else if target.newest_ns < time_ns {
+            target.newest_ns = time_ns;
+        }
+    }
+
+    /// `target_info` of all resources of the batch, with their times.
+    pub(crate) fn take_batch(&mut self) -> Vec<(u32, u64)> {
+        let touched = std::mem::take(&mut self.touched);
+        let info = |place: &u32| {
+            let target = self.targets.get(*place as usize)?.as_ref()?;
+            let line = target.line.as_ref()?;
+            (target.newest_ns != 0).then_some((line.id, target.newest_ns))
+        };
+        touched.iter().filter_map(info).collect()
+    }
+
+    /// Forgets resources that nobody else holds.
+    pub(crate) fn sweep(&mut self) {
+        for (place, slot) in self.targets.iter_mut().enumerate() {
+            let gone = |target: &mut Target| Arc::strong_count(&target.resource) == 1;
+            if let Some(target) = slot.take_if(gone) {
+                self.places.remove(&Arc::as_ptr(&target.resource).addr());
+                self.free.push(u32::try_from(place).unwrap_or(u32::MAX));
+            }
+        }
+    }
+}
