@@ -4,4 +4,6 @@
 
 mod otlp_answer;
 
-weir_core::components!(ExporterEntry: awsemf, debug, otlp, otlphttp, prometheusremotewrite);
+weir_core::components!(
+    ExporterEntry: awsemf, awsxray, debug, otlp, otlphttp, prometheusremotewrite
+);

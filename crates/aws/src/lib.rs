@@ -15,6 +15,7 @@ mod error;
 mod logs;
 mod region;
 mod retry;
+mod segment_counts;
 mod session;
 mod sign;
 mod transport;
@@ -30,6 +31,10 @@ pub use endpoint::Service;
 pub use error::{AwsError, ErrorKind};
 pub use logs::{CloudWatchLogs, NewGroup, PutLogEventsReply, RejectedLogEvents};
 pub use region::resolve_region;
+pub use segment_counts::{
+    BackendConnectionErrors, SegmentCounts, TelemetryRecord, segment_counts, share_segment_counts,
+    telemetry_host,
+};
 pub use session::AwsSession;
 pub use sign::{SignError, Signer};
 pub use transport::{Transport, TransportError, TransportErrorKind};

@@ -1,0 +1,5 @@
+//! Tests of whole documents, by what they need.
+
+mod documents;
+mod random;
+mod support;
