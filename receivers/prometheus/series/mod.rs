@@ -318,7 +318,7 @@ impl TargetSeries {
         let changed = !vanished.is_empty() || lines != self.good_lines;
         self.good_lines = self.cache.len();
         let had_equal = self.has_equal;
-        if changed && (!self.rules.series.relabel.is_empty() || had_equal) {
+        if changed && (self.rules.series.may_make_equal() || had_equal) {
             let present = self.find_equal();
             // A series that another line still has does not turn stale.
             vanished.iter_mut().for_each(|slot| {

@@ -55,6 +55,13 @@ pub(crate) struct SeriesRules {
     pub(crate) scope: (String, String),
 }
 
+impl SeriesRules {
+    /// Whether lines with different labels may come to have the same.
+    pub(super) fn may_make_equal(&self) -> bool {
+        !self.relabel.is_empty() || !self.external_labels.is_empty()
+    }
+}
+
 /// Why a series makes the whole scrape fail.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SeriesError {

@@ -416,6 +416,20 @@ fn external_labels_are_on_everything_and_exemplars_stay() {
     assert_eq!(show(&points[0]), "up gauge{cluster=c1,k=o} 1 @1");
 }
 
+/// Labels that external ones override may be all that told two series apart.
+#[test]
+fn series_that_external_labels_make_equal_are_sent_once() {
+    let mut external = rules();
+    external.series.external_labels = vec![("region".into(), "eu".into())];
+    let mut target = Target::new(external);
+    for seconds in 1..3 {
+        assert_eq!(
+            target.text("g{region=\"us\"} 1\ng 2\n"),
+            [format!("g unknown{{region=eu}} 2 @{seconds}")]
+        );
+    }
+}
+
 /// PROM-43, and which series turn stale then, as the conformance kit has it.
 #[test]
 fn sample_limit() {
