@@ -1,6 +1,6 @@
 //! Checks of the tree that no lint makes: `cargo run -p xtask -- check`.
 //!
-//! * no source file over 500 lines without its tests, no component over 5,000 (aim at half of it);
+//! * no source file over 500 lines without its tests, no component over 5,500 (aim at half of it);
 //! * Rust sources are plain ASCII, so that no two characters look alike in a review;
 //! * a component folder does not name another component of its family.
 
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 const FAMILIES: [&str; 4] = ["receivers", "processors", "exporters", "extensions"];
 const MOST_LINES: usize = 500;
-const MOST_COMPONENT_LINES: usize = 5000;
+const MOST_COMPONENT_LINES: usize = 5500;
 
 fn main() -> std::process::ExitCode {
     match run() {
