@@ -1,4 +1,4 @@
-//! Keys of `prometheus_remote_write` (specification §1).
+//! Keys of `prometheus_remote_write` (specification section 1).
 
 use std::collections::BTreeMap;
 

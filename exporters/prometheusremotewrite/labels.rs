@@ -1,5 +1,5 @@
 //! Labels of a series and of `target_info`: pure functions of resource, scope, metric and point
-//! attributes (specification §3.1..3.4, §3.7).
+//! attributes (specification section 3.1..3.4, section 3.7).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -299,7 +299,7 @@ fn shape(kind: MetricKind) -> NameShape {
     }
 }
 
-/// The type in metadata (specification §5.4).
+/// The type in metadata (specification section 5.4).
 fn metric_type(metric: &MetricMeta) -> MetricType {
     let hint = metric.metadata.get("prometheus.type");
     match (metric.kind, hint.and_then(|hint| hint.as_str())) {

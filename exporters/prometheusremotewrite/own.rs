@@ -1,4 +1,4 @@
-//! The exporter's own counters and log lines (specification §8).
+//! The exporter's own counters and log lines (specification section 8).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! From rows to compressed requests, split by size (specification §4).
+//! From rows to compressed requests, split by size (specification section 4).
 
 use std::collections::BTreeMap;
 

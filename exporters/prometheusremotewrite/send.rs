@@ -1,4 +1,4 @@
-//! One request over HTTP, and what its answer means (specification §5).
+//! One request over HTTP, and what its answer means (specification section 5).
 
 use std::time::Duration;
 
@@ -108,6 +108,7 @@ impl Destination {
     }
 }
 
+#[allow(clippy::match_overlapping_arm, reason = "codes before their classes")]
 fn reason(status: StatusCode) -> &'static str {
     match status.as_u16() {
         400 => "http_400",
