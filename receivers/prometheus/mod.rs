@@ -7,6 +7,7 @@
 mod client;
 mod config;
 mod discovery;
+mod preview;
 mod series;
 mod target;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use weir_core::{
 };
 
 pub use config::Config;
+pub use preview::PageReader;
 
 use client::Fetcher;
 use config::{Global, JobRules, ScrapeConfig};

@@ -27,13 +27,20 @@ fn config(yaml: &str) -> Result<Config, Vec<String>> {
     let node = parse_yaml(&source).unwrap();
     decode_and_validate::<Config>(&node, "receivers.prometheus")
         .map(|decoded| decoded.value)
-        .map_err(|errors| errors.iter().map(|e| format!("{}: {}", e.path, e.message)).collect())
+        .map_err(|errors| {
+            errors
+                .iter()
+                .map(|e| format!("{}: {}", e.path, e.message))
+                .collect()
+        })
 }
 
 /// Answers one request after the other with these; the last one repeats. Gives the requests out.
 async fn serve(listener: TcpListener, answers: Vec<String>, requests: mpsc::Sender<String>) {
     for number in 0.. {
-        let Ok((mut stream, _)) = listener.accept().await else { return };
+        let Ok((mut stream, _)) = listener.accept().await else {
+            return;
+        };
         let mut request = Vec::new();
         let mut buffer = [0; 4096];
         while !request.ends_with(b"\r\n\r\n") {
@@ -60,7 +67,13 @@ fn value(points: &[Point], name: &str) -> String {
     let of_name = |point: &&Point| &*point.series.metric().name == name;
     points.iter().find(of_name).map_or_else(
         || "missing".to_owned(),
-        |point| if point.is_stale() { "stale".into() } else { format!("{:?}", point.value.as_f64()) },
+        |point| {
+            if point.is_stale() {
+                "stale".into()
+            } else {
+                format!("{:?}", point.value.as_f64())
+            }
+        },
     )
 }
 
@@ -85,16 +98,26 @@ async fn targets_are_scraped() {
     let id = ComponentId::parse("prometheus").unwrap();
     let cx = BuildCtx::standalone(id, ComponentKind::Receiver, None);
     let (sink, mut batches) = mpsc::channel(1);
-    let out = Outputs { metrics: Some(Arc::new(Sink(sink))), ..Outputs::default() };
+    let out = Outputs {
+        metrics: Some(Arc::new(Sink(sink))),
+        ..Outputs::default()
+    };
     let stop = Stop::default();
     let receiver = Kind::build(config, cx.clone()).await.unwrap();
     let running = receiver.start(out, stop.clone()).await.unwrap();
     let mut seen = Vec::new();
     for _ in 0..4 {
         let batch = batches.recv().await.unwrap();
-        let Data::Metrics(metrics) = batch.data else { panic!("metrics") };
+        let Data::Metrics(metrics) = batch.data else {
+            panic!("metrics")
+        };
         let points: Vec<Point> = metrics.points().cloned().collect();
-        let resource = points[0].series.resource().attributes.get("service.instance.id").unwrap();
+        let resource = points[0]
+            .series
+            .resource()
+            .attributes
+            .get("service.instance.id")
+            .unwrap();
         assert_eq!(resource.to_text(), address.to_string());
         seen.push(["a", "b", "up", "scrape_samples_scraped"].map(|name| value(&points, name)));
     }
@@ -119,16 +142,30 @@ async fn targets_are_scraped() {
     ] {
         assert!(request.contains(line), "{line} in {request}");
     }
-    assert!(cx.telemetry.total("otelcol_receiver_prometheus_series_cache_lines") >= 1.0);
+    assert!(
+        cx.telemetry
+            .total("otelcol_receiver_prometheus_series_cache_lines")
+            >= 1.0
+    );
     stop.stop(Deadline::after(Duration::from_secs(5)));
     drop(batches);
     running.await.unwrap();
-    assert!(cx.tasks.finished(Deadline::after(Duration::from_secs(5))).await);
-    assert_eq!(cx.telemetry.total("otelcol_receiver_prometheus_series_cache_lines"), 0.0);
+    assert!(
+        cx.tasks
+            .finished(Deadline::after(Duration::from_secs(5)))
+            .await
+    );
+    assert_eq!(
+        cx.telemetry
+            .total("otelcol_receiver_prometheus_series_cache_lines"),
+        0.0
+    );
 }
 
 fn job(keys: &str) -> String {
-    format!("config:\n  scrape_configs:\n    - job_name: a\n      static_configs: [{{targets: [h:1]}}]\n{keys}")
+    format!(
+        "config:\n  scrape_configs:\n    - job_name: a\n      static_configs: [{{targets: [h:1]}}]\n{keys}"
+    )
 }
 
 /// PROM-01 to PROM-09
@@ -170,8 +207,14 @@ fn defaults_and_numbers_as_texts() {
     let section = &config.config.0;
     let scope = (String::new(), String::new());
     let rules = JobRules::new(&section.global, &section.scrape_configs[0], false, scope).unwrap();
-    assert_eq!((rules.interval.as_secs(), rules.timeout.as_secs()), (60, 10));
-    assert_eq!(section.scrape_configs[0].relabel_configs[0].replacement, "1.10");
+    assert_eq!(
+        (rules.interval.as_secs(), rules.timeout.as_secs()),
+        (60, 10)
+    );
+    assert_eq!(
+        section.scrape_configs[0].relabel_configs[0].replacement,
+        "1.10"
+    );
     assert!(rules.compression && rules.client.follow_redirects && rules.client.enable_http2);
     assert!(rules.page.honor_timestamps && !rules.page.forms.native);
 }
@@ -198,10 +241,16 @@ fn jobs_in_files() {
     let jobs = config::jobs_of_files(&Global::default(), &pattern).unwrap();
     let names: Vec<&str> = jobs.iter().map(|job| job.job_name.as_str()).collect();
     assert_eq!(names, ["one", "two"]);
-    assert_eq!(jobs[0].file_sd_configs[0].files[0], folder.join("t.json").display().to_string());
+    assert_eq!(
+        jobs[0].file_sd_configs[0].files[0],
+        folder.join("t.json").display().to_string()
+    );
     assert_eq!(jobs[0].relabel_configs[0].replacement, "${1}x");
     write("jobs-b.yml", "scrape_configs:\n  - job_nam: two\n");
     let error = config::jobs_of_files(&Global::default(), &pattern).unwrap_err();
-    assert!(error.contains("jobs-b.yml") && error.contains("job_nam"), "{error}");
+    assert!(
+        error.contains("jobs-b.yml") && error.contains("job_nam"),
+        "{error}"
+    );
     std::fs::remove_dir_all(&folder).unwrap();
 }
