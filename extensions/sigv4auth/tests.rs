@@ -84,9 +84,7 @@ struct Nobody;
 impl CredentialsProvider for Nobody {
     fn credentials(&self) -> BoxFut<'_, Result<Credentials, CredentialsError>> {
         Box::pin(async {
-            Err(CredentialsError {
-                message: "none".to_owned(),
-            })
+            Err(CredentialsError::new("none"))
         })
     }
 }

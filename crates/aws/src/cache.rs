@@ -7,8 +7,6 @@ use weir_core::{BoxFut, Clock};
 
 use crate::credentials::{Credentials, CredentialsError, CredentialsProvider};
 
-/// New credentials are fetched so long before the old ones end.
-const EARLY: Duration = Duration::from_secs(300);
 /// While the old ones are still good, a failed fetch is not repeated sooner than this.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(30);
 
@@ -18,9 +16,16 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(30);
 pub(crate) struct Cached {
     source: Box<dyn CredentialsProvider>,
     clock: Arc<dyn Clock>,
-    current: RwLock<Option<Credentials>>,
+    current: RwLock<Option<Current>>,
     /// Held while fetching; when a fetch failed last, in the clock's monotonic time.
     fetching: tokio::sync::Mutex<Option<Duration>>,
+}
+
+#[derive(Debug, Clone)]
+struct Current {
+    credentials: Credentials,
+    /// New ones are fetched so long before the end.
+    early: Duration,
 }
 
 impl Cached {
@@ -33,27 +38,39 @@ impl Cached {
         }
     }
 
-    fn current(&self) -> Option<Credentials> {
+    fn current(&self) -> Option<Current> {
         self.current
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    /// Whether credentials will still be good after `ahead`.
-    fn good(&self, credentials: &Credentials, ahead: Duration) -> bool {
-        let ahead = u64::try_from(ahead.as_nanos()).unwrap_or(u64::MAX);
-        credentials
-            .expires_unix_ns()
-            .is_none_or(|end| end > self.clock.unix_ns().saturating_add(ahead))
+    /// The time until they end; `None` for never.
+    fn left(&self, credentials: &Credentials) -> Option<Duration> {
+        let end = credentials.expires_unix_ns()?;
+        Some(Duration::from_nanos(
+            end.saturating_sub(self.clock.unix_ns()),
+        ))
+    }
+
+    /// Whether they need not be renewed yet.
+    fn is_fresh(&self, current: &Current) -> bool {
+        self.left(&current.credentials)
+            .is_none_or(|left| left > current.early)
+    }
+
+    /// Whether they can still be used.
+    fn is_good(&self, current: &Current) -> bool {
+        self.left(&current.credentials)
+            .is_none_or(|left| !left.is_zero())
     }
 
     async fn get(&self) -> Result<Credentials, CredentialsError> {
         let old = self.current();
-        if let Some(old) = old.as_ref().filter(|c| self.good(c, EARLY)) {
-            return Ok(old.clone());
+        if let Some(old) = old.as_ref().filter(|c| self.is_fresh(c)) {
+            return Ok(old.credentials.clone());
         }
-        let old = old.filter(|c| self.good(c, Duration::ZERO));
+        let old = old.filter(|c| self.is_good(c)).map(|c| c.credentials);
         let mut failed = match &old {
             None => self.fetching.lock().await,
             Some(old) => match self.fetching.try_lock() {
@@ -62,8 +79,8 @@ impl Cached {
             },
         };
         // Somebody else may have fetched while this call stood in line.
-        if let Some(new) = self.current().filter(|c| self.good(c, EARLY)) {
-            return Ok(new);
+        if let Some(new) = self.current().filter(|c| self.is_fresh(c)) {
+            return Ok(new.credentials);
         }
         let now = self.clock.monotonic();
         if let (Some(old), Some(last)) = (&old, *failed)
@@ -74,7 +91,12 @@ impl Cached {
         match self.source.credentials().await {
             Ok(new) => {
                 *failed = None;
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(new.clone());
+                let early = new.renewed_before_end(self.left(&new).unwrap_or_default());
+                let current = Current {
+                    credentials: new.clone(),
+                    early,
+                };
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(current);
                 Ok(new)
             }
             Err(error) => {

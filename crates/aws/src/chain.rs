@@ -101,9 +101,12 @@ impl CredentialsProvider for Lazy {
                 .await;
             match built.provide_credentials().await {
                 Ok(credentials) => Ok(credentials.into()),
-                Err(error) => Err(CredentialsError {
-                    message: DisplayErrorContext(error).to_string(),
-                }),
+                Err(error) => {
+                    let message = DisplayErrorContext(error).to_string();
+                    // The only trace of the service's answer in the SDK's error.
+                    let denied = message.contains("AccessDenied");
+                    Err(CredentialsError { message, denied })
+                }
             }
         })
     }

@@ -10,6 +10,7 @@ use weir_config::{Environment, ProcessEnvironment};
 use weir_core::{BuildCtx, BuildError, Clock};
 
 use crate::chain::{AssumeRole, ChainSettings, credentials_chain};
+use crate::container::check_container_address;
 use crate::credentials::CredentialsProvider;
 use crate::endpoint::Service;
 use crate::error::{AwsError, ErrorKind};
@@ -72,6 +73,7 @@ impl AwsClient {
         identity: ClientIdentity,
         cx: &BuildCtx,
     ) -> Result<Self, BuildError> {
+        check_container_address(&ProcessEnvironment).await?;
         let region = resolve_region(&session.region, &ProcessEnvironment).await?;
         let assume = (!session.role_arn.is_empty()).then(|| AssumeRole {
             arn: session.role_arn.clone(),
@@ -209,9 +211,14 @@ impl AwsClient {
         invocation: &str,
         attempt: u32,
     ) -> Result<Bytes, Failed> {
-        let credentials = self.credentials.credentials().await.map_err(|error| {
-            Failed::from(AwsError::local(ErrorKind::Credentials, error.to_string()))
-        })?;
+        let credentials = self
+            .credentials
+            .credentials()
+            .await
+            .map_err(|error| AwsError {
+                status: error.denied.then_some(403),
+                ..AwsError::local(ErrorKind::Credentials, error.to_string())
+            })?;
         let mut headers = self.headers.clone();
         headers.extend(call.headers.clone());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(call.content_type));

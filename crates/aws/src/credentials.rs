@@ -3,6 +3,7 @@
 use std::fmt::{self, Debug};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_credential_types::credential_feature::AwsCredentialFeature;
 use aws_smithy_runtime_api::client::identity::Identity;
 use weir_core::BoxFut;
 
@@ -12,6 +13,8 @@ pub struct Credentials {
     identity: Identity,
     access_key_id: String,
     expires_unix_ns: Option<u64>,
+    /// They come from a container endpoint, which is asked five minutes before the end.
+    from_container: bool,
 }
 
 impl Credentials {
@@ -32,6 +35,24 @@ impl Credentials {
             expires_unix_ns: Some(unix_ns),
             ..self
         }
+    }
+
+    /// The same, as if a container endpoint had handed them out.
+    #[cfg(test)]
+    pub(crate) fn from_container(self) -> Self {
+        Self {
+            from_container: true,
+            ..self
+        }
+    }
+
+    /// How long before their end new ones are fetched, when `left` is the time to it now: container
+    /// endpoints have new ones five minutes before; others are asked as late as is safe.
+    pub(crate) fn renewed_before_end(&self, left: Duration) -> Duration {
+        if self.from_container {
+            return Duration::from_secs(300);
+        }
+        (left / 10).min(Duration::from_secs(60))
     }
 
     /// Public half of the key.
@@ -65,7 +86,10 @@ impl From<aws_credential_types::Credentials> for Credentials {
                 u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
             })
         };
+        let features = credentials.get_property::<Vec<AwsCredentialFeature>>();
         Self {
+            from_container: features
+                .is_some_and(|f| f.contains(&AwsCredentialFeature::CredentialsHttp)),
             access_key_id: credentials.access_key_id().to_owned(),
             expires_unix_ns: credentials.expiry().map(unix_ns),
             identity: credentials.into(),
@@ -79,6 +103,18 @@ impl From<aws_credential_types::Credentials> for Credentials {
 pub struct CredentialsError {
     /// What went wrong.
     pub message: String,
+    /// AWS refused, and will as long as nobody changes permissions.
+    pub denied: bool,
+}
+
+impl CredentialsError {
+    /// A failure that may pass.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            denied: false,
+        }
+    }
 }
 
 /// A source of credentials.

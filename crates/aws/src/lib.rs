@@ -9,6 +9,7 @@ mod cache;
 mod chain;
 mod client;
 mod connect;
+mod container;
 mod credentials;
 mod endpoint;
 mod error;

@@ -59,12 +59,12 @@ async fn parallel_requests_share_one_fetch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn they_are_renewed_five_minutes_early_without_holding_up_others() {
+async fn they_are_renewed_a_minute_early_without_holding_up_others() {
     let bench = Bench::new([until("a", 15), until("b", 60)]);
     assert_eq!(bench.get().await, "a");
-    bench.pass(9);
+    bench.pass(13);
     assert_eq!(bench.get().await, "a");
-    bench.pass(2);
+    bench.pass(1);
     // One call renews; the one beside it goes on with what is still good.
     assert_eq!(
         tokio::join!(bench.get(), bench.get()),
@@ -73,9 +73,26 @@ async fn they_are_renewed_five_minutes_early_without_holding_up_others() {
     assert_eq!((bench.get().await.as_str(), bench.asked()), ("b", 2));
 }
 
+/// Containers hand out new ones five minutes before the end; short ones are used nearly to it.
+#[tokio::test(start_paused = true)]
+async fn how_early_depends_on_source_and_length() {
+    let bench = Bench::new([until("a", 15).from_container(), until("b", 60)]);
+    assert_eq!(bench.get().await, "a");
+    bench.pass(9);
+    assert_eq!(bench.get().await, "a");
+    bench.pass(1);
+    assert_eq!(bench.get().await, "b");
+
+    let bench = Bench::new([keys("a").expiring(NOW_NS + 3_000_000_000), until("b", 60)]);
+    for (milliseconds, id) in [(0, "a"), (2600, "a"), (100, "b")] {
+        bench.clock.advance(Duration::from_millis(milliseconds));
+        assert_eq!(bench.get().await, id);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failed_renewal_is_repeated_later_and_fails_nobody_before_the_end() {
-    let bench = Bench::new([until("a", 15)]);
+    let bench = Bench::new([until("a", 15).from_container()]);
     assert_eq!(bench.get().await, "a");
     bench.pass(11);
     assert_eq!((bench.get().await.as_str(), bench.asked()), ("a", 2));

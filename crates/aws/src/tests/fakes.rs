@@ -111,9 +111,7 @@ impl CredentialsProvider for Arc<Source> {
         let next = self.sets.lock().unwrap().pop_front();
         Box::pin(async move {
             tokio::task::yield_now().await;
-            next.ok_or_else(|| CredentialsError {
-                message: "used up".to_owned(),
-            })
+            next.ok_or_else(|| CredentialsError::new("used up"))
         })
     }
 }
