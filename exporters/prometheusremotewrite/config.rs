@@ -48,10 +48,7 @@ weir_net::http_client_keys! {
         /// The log on disk; not supported.
         pub wal: Option<WalConfig> = None,
         /// Waits between attempts.
-        pub retry_on_failure: RetrySettings = RetrySettings {
-            initial_interval: Duration::from_millis(50),
-            ..RetrySettings::default()
-        },
+        pub retry_on_failure: RetryConfig = RetryConfig::default(),
     }
     defaults HttpClientConfig {
         endpoint: "http://some.url:9411/api/prom/push".to_owned(),
@@ -103,6 +100,52 @@ impl Default for RemoteWriteQueue {
             enabled: true,
             queue_size: 10_000,
             num_consumers: 5,
+        }
+    }
+}
+
+/// `retry_on_failure`: the usual keys, but the first wait is 50 ms.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetryConfig {
+    /// Whether to retry at all.
+    pub enabled: bool,
+    /// The first wait, before jitter.
+    pub initial_interval: Duration,
+    /// Jitter, 0 to 1.
+    pub randomization_factor: f64,
+    /// Growth of the interval per wait.
+    pub multiplier: f64,
+    /// The interval stops growing here.
+    pub max_interval: Duration,
+    /// When retrying ends; 0 for never.
+    pub max_elapsed_time: Duration,
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        let usual = RetrySettings::default();
+        Self {
+            enabled: usual.enabled,
+            initial_interval: Duration::from_millis(50),
+            randomization_factor: usual.randomization_factor,
+            multiplier: usual.multiplier,
+            max_interval: usual.max_interval,
+            max_elapsed_time: usual.max_elapsed_time,
+        }
+    }
+}
+
+impl RetryConfig {
+    /// In the form of the sending crate.
+    pub(crate) fn settings(&self) -> RetrySettings {
+        RetrySettings {
+            enabled: self.enabled,
+            initial_interval: self.initial_interval,
+            randomization_factor: self.randomization_factor,
+            multiplier: self.multiplier,
+            max_interval: self.max_interval,
+            max_elapsed_time: self.max_elapsed_time,
         }
     }
 }
@@ -247,7 +290,7 @@ impl Validate for Config {
             );
         }
         errors.nested("", &self.http_client());
-        errors.nested("retry_on_failure", &self.retry_on_failure);
+        errors.nested("retry_on_failure", &self.retry_on_failure.settings());
         self.validate_numbers(errors);
         self.validate_protocol(errors);
         for (name, value) in &self.external_labels {

@@ -15,6 +15,7 @@ mod labels;
 mod lines;
 mod own;
 mod pack;
+mod preview;
 mod rows;
 mod send;
 mod sets;
@@ -38,7 +39,11 @@ use weir_net::compress::Compression;
 use weir_net::{ClientContext, HttpClient};
 use weir_sending::{Draining, RetrySettings, SendingSettings, TimeoutSettings, retry, wrap};
 
-pub use config::{Config, RemoteWriteQueue, ResourceToTelemetry, TargetInfoConfig, WalConfig};
+pub use config::{
+    Config, RemoteWriteQueue, ResourceToTelemetry, RetryConfig, TargetInfoConfig, WalConfig,
+};
+
+pub use preview::Preview;
 
 use labels::{Described, Rules};
 use own::Own;
@@ -161,7 +166,7 @@ impl RemoteWrite {
             interner: cx.interner.clone(),
             sweep_due: AtomicBool::new(false),
             parallelism: config.parallelism(),
-            retry: config.retry_on_failure,
+            retry: config.retry_on_failure.settings(),
             draining,
             sender_waits: !config.remote_write_queue.enabled,
             send_metadata: config.send_metadata,

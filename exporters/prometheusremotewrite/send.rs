@@ -118,8 +118,8 @@ fn reason(status: StatusCode) -> &'static str {
         413 => "http_413",
         415 => WRONG_PROTOCOL,
         429 => "http_429",
-        300..=399 => "http_3xx",
-        400..=499 => "http_4xx",
+        _ if status.is_redirection() => "http_3xx",
+        _ if status.is_client_error() => "http_4xx",
         _ => "http_5xx",
     }
 }

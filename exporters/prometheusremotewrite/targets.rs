@@ -1,7 +1,7 @@
 //! Resources, and the newest time of each within a batch: the time of its `target_info`.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use weir_model::Resource;
 
@@ -10,7 +10,8 @@ use super::sets::Line;
 
 #[derive(Debug)]
 struct Target {
-    resource: Arc<Resource>,
+    /// Does not keep the resource from being forgotten, but its address from being used again.
+    resource: Weak<Resource>,
     /// Its `target_info`, if it gets one.
     line: Option<Line>,
     newest_ns: u64,
@@ -21,7 +22,7 @@ struct Target {
 #[derive(Debug, Default)]
 pub(crate) struct Targets {
     targets: Vec<Option<Target>>,
-    /// By address of the resource, which cannot be reused while the target holds it.
+    /// By address of the resource.
     places: HashMap<usize, u32>,
     free: Vec<u32>,
     touched: Vec<u32>,
@@ -35,7 +36,7 @@ impl Targets {
             return *place;
         }
         let target = Target {
-            resource: resource.clone(),
+            resource: Arc::downgrade(resource),
             line: maker.target_info(resource),
             newest_ns: 0,
             batch: 0,
@@ -69,7 +70,8 @@ impl Targets {
         }
     }
 
-    /// `target_info` of all resources of the batch, with their times.
+    /// `target_info` of all resources of the batch, with their times: the number of the label set
+    /// and Unix nanoseconds. Equal resources give one.
     pub(crate) fn take_batch(&mut self) -> Vec<(u32, u64)> {
         let touched = std::mem::take(&mut self.touched);
         let info = |place: &u32| {
@@ -77,17 +79,28 @@ impl Targets {
             let line = target.line.as_ref()?;
             (target.newest_ns != 0).then_some((line.id, target.newest_ns))
         };
-        touched.iter().filter_map(info).collect()
+        let mut infos: Vec<(u32, u64)> = touched.iter().filter_map(info).collect();
+        infos.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
+        infos.dedup_by_key(|(id, _)| *id);
+        infos
     }
 
-    /// Forgets resources that nobody else holds.
+    /// Frees a place if its resource is no more; whether it was.
+    pub(crate) fn release(&mut self, place: u32) -> bool {
+        let gone = |target: &mut Target| target.resource.strong_count() == 0;
+        let slot = self.targets.get_mut(place as usize);
+        let Some(target) = slot.and_then(|slot| slot.take_if(gone)) else {
+            return false;
+        };
+        self.places.remove(&target.resource.as_ptr().addr());
+        self.free.push(place);
+        true
+    }
+
+    /// Frees the places of all resources that are no more.
     pub(crate) fn sweep(&mut self) {
-        for (place, slot) in self.targets.iter_mut().enumerate() {
-            let gone = |target: &mut Target| Arc::strong_count(&target.resource) == 1;
-            if let Some(target) = slot.take_if(gone) {
-                self.places.remove(&Arc::as_ptr(&target.resource).addr());
-                self.free.push(u32::try_from(place).unwrap_or(u32::MAX));
-            }
+        for place in 0..u32::try_from(self.targets.len()).unwrap_or(u32::MAX) {
+            self.release(place);
         }
     }
 }

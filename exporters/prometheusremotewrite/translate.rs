@@ -29,6 +29,8 @@ pub(crate) struct Translator {
     targets: Targets,
     /// Numbers of label sets that no table entry keeps (series over the intern budget).
     transient: Vec<u32>,
+    /// Places of their resources.
+    transient_targets: Vec<u32>,
     /// Points of the batch that are not sent, by reason, with the name of one metric.
     refused: HashMap<&'static str, (Refused, u64, String)>,
     /// Metrics of the batch, when their metadata is wanted.
@@ -44,6 +46,7 @@ impl Translator {
             entries: SeriesTable::default(),
             targets: Targets::default(),
             transient: Vec::new(),
+            transient_targets: Vec::new(),
             refused: HashMap::new(),
             metrics: metadata.then(HashMap::new),
         }
@@ -56,7 +59,8 @@ impl Translator {
         if let Some(metrics) = &mut self.metrics {
             metrics.clear();
         }
-        let sets = &mut self.sets;
+        let (sets, targets) = (&mut self.sets, &mut self.targets);
+        self.transient_targets.retain(|place| !targets.release(*place));
         self.transient.retain(|id| !sets.release(*id));
         self.rows.reserve(self.sets.bound());
     }
@@ -97,6 +101,7 @@ impl Translator {
             entries,
             targets,
             transient,
+            transient_targets,
             refused,
             metrics,
         } = self;
@@ -107,6 +112,7 @@ impl Translator {
             let lines = maker.lines(point);
             if !interned {
                 lines.for_each(|line| transient.push(line.id));
+                transient_targets.push(target);
             }
             Entry { target, lines }
         });

@@ -9,16 +9,13 @@ use http::{Method, Uri};
 use weir_config::{Environment, ProcessEnvironment};
 use weir_core::{BuildCtx, BuildError, Clock};
 
-use crate::chain::{AssumeRole, ChainSettings, credentials_chain};
-use crate::container::check_container_address;
 use crate::credentials::CredentialsProvider;
 use crate::endpoint::Service;
 use crate::error::{AwsError, ErrorKind};
-use crate::region::resolve_region;
 use crate::retry::{RetryBudget, delay};
 use crate::session::AwsSession;
 use crate::sign::Signer;
-use crate::transport::{Transport, TransportError, over_net};
+use crate::transport::{Transport, TransportError};
 
 /// A clock further off than this is corrected by the service's `Date`.
 const SKEW_NOTICED_NS: u64 = 240 * 1_000_000_000;
@@ -63,7 +60,7 @@ pub struct AwsClient {
 }
 
 impl AwsClient {
-    /// Finds the region, prepares connections; credentials are looked for at the first call.
+    /// The same as [`AwsSession::connect`].
     ///
     /// # Errors
     /// No region, or an endpoint or proxy that cannot be used.
@@ -73,33 +70,7 @@ impl AwsClient {
         identity: ClientIdentity,
         cx: &BuildCtx,
     ) -> Result<Self, BuildError> {
-        check_container_address(&ProcessEnvironment).await?;
-        let region = resolve_region(&session.region, &ProcessEnvironment).await?;
-        let assume = (!session.role_arn.is_empty()).then(|| AssumeRole {
-            arn: session.role_arn.clone(),
-            external_id: session.external_id.clone(),
-            region: region.clone(),
-            ..AssumeRole::default()
-        });
-        let settings = ChainSettings {
-            region: region.clone(),
-            assume_role: assume,
-        };
-        let credentials = credentials_chain(settings, cx.clock.clone());
-        let identity = ClientIdentity {
-            user_agent: format!("{} {}", cx.build_info.user_agent(), identity.user_agent),
-            ..identity
-        };
-        let transport = over_net(session)?;
-        Self::new(
-            session,
-            service,
-            &region,
-            identity,
-            transport,
-            credentials,
-            cx.clock.clone(),
-        )
+        session.connect(service, identity, cx).await
     }
 
     /// A client from its parts; `user_agent` is taken as it is.

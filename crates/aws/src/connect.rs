@@ -11,6 +11,7 @@ use weir_net::{HttpClient, HttpClientOptions, NetError, ProxyChoice};
 
 use crate::chain::{AssumeRole, ChainSettings, credentials_chain};
 use crate::client::{AwsClient, ClientIdentity};
+use crate::container::check_container_address;
 use crate::endpoint::Service;
 use crate::region::resolve_region;
 use crate::session::AwsSession;
@@ -29,6 +30,7 @@ impl AwsSession {
         identity: ClientIdentity,
         cx: &BuildCtx,
     ) -> Result<AwsClient, BuildError> {
+        check_container_address(&ProcessEnvironment).await?;
         let region = resolve_region(&self.region, &ProcessEnvironment).await?;
         let assume_role = (!self.role_arn.is_empty()).then(|| AssumeRole {
             arn: self.role_arn.clone(),

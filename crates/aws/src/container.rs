@@ -46,8 +46,8 @@ pub(crate) async fn check_container_address(
 }
 
 fn is_allowed(address: &IpAddr) -> bool {
-    let named = |text: &&str| text.parse::<IpAddr>().is_ok_and(|known| known == *address);
-    address.is_loopback() || LINK_LOCAL.iter().any(|text| named(&text))
+    let named = |text: &&str| text.parse().is_ok_and(|known: IpAddr| known == *address);
+    address.is_loopback() || LINK_LOCAL.iter().any(named)
 }
 
 /// Whether a source that comes before containers is configured.

@@ -1,1 +1,8 @@
+//! The exporter against golden cases, a plain translation and a server.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod configuration;
+mod decode;
+mod golden;
+mod sending;
+mod tables;
