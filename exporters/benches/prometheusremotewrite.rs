@@ -43,7 +43,7 @@ fn request(number: usize, histograms: bool) -> Bytes {
     let scope = interner.scope(Scope::default());
     let temporality = Temporality::Cumulative;
     let point = |at: usize| {
-        let histogram = histograms && at % 10 == 0;
+        let histogram = histograms && at.is_multiple_of(10);
         let kind = match (histogram, at % 2) {
             (true, _) => MetricKind::Histogram { temporality },
             (_, 0) => MetricKind::Gauge,
