@@ -39,7 +39,7 @@ impl Credentials {
 
     /// The same, as if a container endpoint had handed them out.
     #[cfg(test)]
-    pub(crate) fn as_of_container(self) -> Self {
+    pub(crate) fn for_container(self) -> Self {
         Self {
             from_container: true,
             ..self
