@@ -332,16 +332,12 @@ fn signals() -> std::io::Result<Signals> {
 }
 
 async fn start(plan: &Plan, environment: &Environment) -> Result<Collector, u8> {
-    // Tasks of their own, so that a reload can wait for those of the old graph.
-    let environment = Environment {
-        tasks: Tasks::default(),
-        housekeeping: Default::default(),
-        ..environment.clone()
-    };
-    let mut collector = Collector::build(plan, environment).await.map_err(|error| {
-        error!("{error}");
-        EXIT_FAILURE
-    })?;
+    let mut collector = Collector::build(plan, environment.for_new_graph())
+        .await
+        .map_err(|error| {
+            error!("{error}");
+            EXIT_FAILURE
+        })?;
     collector.start(DRAIN).await.map_err(|error| {
         error!("{error}");
         EXIT_FAILURE
@@ -377,12 +373,7 @@ async fn reload(
             return Ok(());
         }
     };
-    let fresh = Environment {
-        tasks: Tasks::default(),
-        housekeeping: Default::default(),
-        ..environment.clone()
-    };
-    let mut next = match Collector::build(&plan, fresh).await {
+    let mut next = match Collector::build(&plan, environment.for_new_graph()).await {
         Ok(next) => next,
         Err(error) => {
             failed.add(1);

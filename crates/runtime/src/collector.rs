@@ -43,6 +43,19 @@ pub struct Environment {
     pub gates: Gates,
 }
 
+impl Environment {
+    /// The same surroundings for another graph of this process, with tasks and chores of its own:
+    /// a reload waits for those of the old graph and drops them with it.
+    #[must_use]
+    pub fn for_new_graph(&self) -> Self {
+        Self {
+            tasks: Tasks::default(),
+            housekeeping: Housekeeping::default(),
+            ..self.clone()
+        }
+    }
+}
+
 /// A built graph; nothing is open before [`Collector::start`].
 pub struct Collector {
     environment: Environment,

@@ -1,7 +1,7 @@
 //! The `service` section (config-and-cli section 8).
 
 use serde::{Deserialize, Serialize};
-use weir_config::{Duration, Errors, Validate};
+use weir_config::{Errors, Validate};
 
 /// `service.telemetry`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -195,21 +195,6 @@ impl Validate for ServiceTelemetry {
         }
     }
 }
-
-/// `service` but for the pipelines, which need places for each of their names.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Pipeline {
-    /// Receiver ids.
-    pub receivers: Vec<String>,
-    /// Processor ids, in order.
-    pub processors: Vec<String>,
-    /// Exporter ids.
-    pub exporters: Vec<String>,
-}
-
-/// How long stopping may take in all; under the usual grace period of 30 s.
-pub const DRAIN_DEADLINE: Duration = Duration::from_secs(25);
 
 /// A part of the configuration that is kept as it is.
 pub mod any {
