@@ -6,6 +6,7 @@
     clippy::too_many_lines
 )]
 
+mod compatibility;
 mod configurations;
 mod detector;
 mod pipeline;
