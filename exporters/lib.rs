@@ -1,7 +1,8 @@
 //! Exporters: one folder each, one name in the table below.
 //!
-//! `otlp_answer` is shared by two of them and is no component.
+//! `cloudwatch_logs` and `otlp_answer` are shared by two of them each and are no components.
 
+mod cloudwatch_logs;
 mod otlp_answer;
 
 weir_core::components!(

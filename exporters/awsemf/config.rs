@@ -3,16 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use weir_aws::AwsSession;
+use weir_aws::{AwsSession, NewGroup};
 use weir_config::{Errors, Secret, Validate};
 
 use super::units;
-
-/// Days that CloudWatch Logs accepts as a retention; 0 means for ever.
-const RETENTION_DAYS: [i64; 22] = [
-    0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 2192, 2557, 2922, 3288,
-    3653,
-];
+use crate::cloudwatch_logs::group;
 
 /// `awsemf`: metrics as CloudWatch Embedded Metric Format events.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -194,15 +189,7 @@ pub struct MetricDescriptor {
 
 impl Validate for Config {
     fn validate(&self, errors: &mut Errors) {
-        if !RETENTION_DAYS.contains(&self.log_retention) {
-            errors.push(
-                "log_retention",
-                format!("invalid value for retention policy: {}", self.log_retention),
-                "use one of 0 (never expire), 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, \
-                 545, 731, 1827, 2192, 2557, 2922, 3288, 3653",
-            );
-        }
-        self.validate_tags(errors);
+        group::validate(self.log_retention, self.tags.as_ref(), errors);
         self.validate_choices(errors);
         for (at, declaration) in self.metric_declarations.iter().enumerate() {
             declaration.check(&format!("metric_declarations[{at}]"), errors);
@@ -240,45 +227,6 @@ impl Validate for Config {
 }
 
 impl Config {
-    /// Rules of `tags` (EMF-03).
-    fn validate_tags(&self, errors: &mut Errors) {
-        let Some(tags) = &self.tags else { return };
-        if tags.is_empty() {
-            errors.push(
-                "tags",
-                "invalid amount of items. Please input at least 1 tag or remove the tag field",
-                "",
-            );
-        }
-        if tags.len() > 50 {
-            errors.push(
-                "tags",
-                "invalid amount of items. Please input at most 50 tags",
-                "",
-            );
-        }
-        for (key, value) in tags {
-            let path = format!("tags.{key}");
-            if !(1..=128).contains(&key.len()) {
-                let message = format!("key - {key} has an invalid length. Use 1 to 128 bytes");
-                errors.push("tags", message, "");
-            }
-            if !(1..=256).contains(&value.len()) {
-                let message = format!("value - {value} has an invalid length. Use 1 to 256 bytes");
-                errors.push(&path, message, "");
-            }
-            let hint = "use letters, digits, spaces and _ . : / = + - @ only";
-            if !key.chars().all(is_tag_char) {
-                let message = format!("key - {key} does not follow the regex pattern");
-                errors.push("tags", message, hint);
-            }
-            if !value.chars().all(is_tag_char) {
-                let message = format!("value - {value} does not follow the regex pattern");
-                errors.push(&path, message, hint);
-            }
-        }
-    }
-
     /// Words that the reference takes without a check and that then do something else (EMF-07, 08).
     fn validate_choices(&self, errors: &mut Errors) {
         let rollup = self.dimension_rollup_option.text.as_str();
@@ -311,6 +259,14 @@ impl Config {
                 ),
                 "use cloudwatch or stdout",
             );
+        }
+    }
+
+    /// What log groups made by this exporter get.
+    pub(crate) fn new_group(&self) -> NewGroup {
+        NewGroup {
+            tags: self.tags.clone(),
+            retention_days: self.log_retention,
         }
     }
 
@@ -417,17 +373,4 @@ impl LabelMatcher {
             .map(drop)
             .map_err(|error| format!("invalid regular expression: {error}"))
     }
-}
-
-/// Unicode letters, separators and numbers, and `_ . : / = + - @`.
-fn is_tag_char(c: char) -> bool {
-    matches!(c, '_' | '.' | ':' | '/' | '=' | '+' | '-' | '@')
-        || c.is_alphabetic()
-        || c.is_numeric()
-        || is_separator(c)
-}
-
-/// Unicode categories Zs, Zl and Zp (white space without the control characters).
-fn is_separator(c: char) -> bool {
-    c.is_whitespace() && !c.is_control()
 }

@@ -10,9 +10,9 @@ use weir_model::{Point, Value};
 
 use super::encode::write_tag;
 use super::plan::{Plan, PlanKey, Plans};
-use super::request::{Request, Stream};
 use super::settings::Settings;
 use super::tables::{NONE, Tables};
+use crate::cloudwatch_logs::request::{Limits, Request, Stream};
 
 /// Oldest event that the service takes, before now.
 const MAX_AGE_MS: i64 = 14 * 86_400_000;
@@ -445,7 +445,7 @@ impl Sink for Requests<'_> {
             };
             let streams = &mut self.streams;
             let number = *self.index.entry(target).or_insert_with(|| {
-                streams.push(Stream::new(names.clone()));
+                streams.push(Stream::new(names.clone(), Limits::default()));
                 streams.len() - 1
             });
             self.last = (target, number);

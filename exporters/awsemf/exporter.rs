@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tracing::warn;
-use weir_aws::CloudWatchLogs;
+use weir_aws::{AwsError, CloudWatchLogs};
 use weir_core::telemetry::Counter;
 use weir_core::{Batch, BoxFut, BuildCtx, Cause, Clock, Data, Exporter, Fold, Reject};
 use weir_model::Metrics;
@@ -15,9 +15,9 @@ use weir_model::Metrics;
 use super::config::Config;
 use super::context::Receipt;
 use super::events::Counts;
-use super::push::{Pusher, Rejected};
-use super::request::Request;
 use super::translate::Translator;
+use crate::cloudwatch_logs::push::{Pusher, Rejected};
+use crate::cloudwatch_logs::request::Request;
 
 /// An exporter of metrics to CloudWatch Logs (or lines on standard output).
 pub(crate) struct EmfExporter {
@@ -60,7 +60,14 @@ impl EmfExporter {
             move || lock(&tables).fill().bytes as f64,
         );
         Self {
-            pusher: Pusher::new(logs, config),
+            // Failures that the service blames on the request are for good, throttling included
+            // (EMF-56).
+            pusher: Pusher::new(
+                logs,
+                config.max_retries,
+                config.new_group(),
+                AwsError::is_client_fault,
+            ),
             workers: usize::try_from(config.num_workers).unwrap_or(1).max(1),
             limit: match u64::try_from(config.request_timeout_seconds) {
                 Ok(seconds) if seconds > 0 => Duration::from_secs(seconds),

@@ -2,7 +2,8 @@
 //!
 //! The way of a point: `translate` decides what to leave out and makes deltas; `series` works out
 //! once per series which group it belongs to; `events` gathers values by group and time; `plan` has
-//! the text of an event with holes for values; `request` packs events into `PutLogEvents` bodies.
+//! the text of an event with holes for values; `cloudwatch_logs` packs events into `PutLogEvents`
+//! bodies and sends them.
 
 pub mod config;
 mod context;
@@ -17,8 +18,6 @@ mod names;
 mod pattern;
 mod plan;
 mod pool;
-mod push;
-mod request;
 mod series;
 mod settings;
 mod statistics;

@@ -5,9 +5,12 @@ use std::borrow::Cow;
 use weir_model::Attributes;
 
 use super::encode::label_text;
+use crate::cloudwatch_logs::template::{self, Placeholder};
+
+pub(crate) use crate::cloudwatch_logs::template::{Filled, UNDEFINED};
 
 /// Placeholders and the attribute that stands in for one of the same name.
-const PLACEHOLDERS: [(&str, &str); 7] = [
+const PLACEHOLDERS: [Placeholder; 7] = [
     ("ClusterName", "aws.ecs.cluster.name"),
     ("TaskId", "aws.ecs.task.id"),
     ("NodeName", "k8s.node.name"),
@@ -16,9 +19,6 @@ const PLACEHOLDERS: [(&str, &str); 7] = [
     ("ContainerInstanceId", "aws.ecs.container.instance.id"),
     ("TaskDefinitionFamily", "aws.ecs.task.family"),
 ];
-
-/// What stands where no attribute fills a placeholder.
-pub(crate) const UNDEFINED: &str = "undefined";
 
 /// The namespace of a resource when the configuration names none.
 pub(crate) fn namespace(resource: &Attributes) -> String {
@@ -30,46 +30,9 @@ pub(crate) fn namespace(resource: &Attributes) -> String {
     }
 }
 
-/// A template with its placeholders filled.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Filled {
-    /// The name.
-    pub(crate) text: String,
-    /// Whether every placeholder found a value.
-    pub(crate) complete: bool,
-}
-
-/// Fills the placeholders of a template; unknown ones stay as they are (EMF-12).
+/// Fills the placeholders of a template (spec 6.1, EMF-11).
 pub(crate) fn fill<'a>(template: &str, value: impl Fn(&str) -> Option<Cow<'a, str>>) -> Filled {
-    let mut text = String::with_capacity(template.len() + 32);
-    let mut complete = true;
-    let mut rest = template;
-    while let Some(open) = rest.find('{') {
-        let (before, tail) = rest.split_at(open);
-        text.push_str(before);
-        let known = PLACEHOLDERS.iter().find_map(|(name, alias)| {
-            let after = tail
-                .strip_prefix('{')?
-                .strip_prefix(name)?
-                .strip_prefix('}')?;
-            Some((name, alias, after))
-        });
-        let Some((name, alias, after)) = known else {
-            text.push('{');
-            rest = tail.get(1..).unwrap_or("");
-            continue;
-        };
-        match value(name).or_else(|| value(alias)) {
-            Some(value) if !value.is_empty() => text.push_str(&value),
-            _ => {
-                text.push_str(UNDEFINED);
-                complete = false;
-            }
-        }
-        rest = after;
-    }
-    text.push_str(rest);
-    Filled { text, complete }
+    template::fill(template, &PLACEHOLDERS, value)
 }
 
 /// Fills a template from resource attributes of any type.

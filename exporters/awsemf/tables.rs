@@ -9,6 +9,7 @@ use super::encode::{embed, extracted_len, parse_json_text, write_str};
 use super::labels::Labels;
 use super::pool::{Footprint, Pool};
 use super::settings::Settings;
+pub(crate) use crate::cloudwatch_logs::request::Target;
 
 /// A number that stands for no value.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -115,15 +116,6 @@ impl Footprint for Box<str> {
     fn footprint(&self) -> usize {
         size_of::<Self>() + self.len()
     }
-}
-
-/// A log stream.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Target {
-    /// Log group.
-    pub(crate) group: Box<str>,
-    /// Log stream.
-    pub(crate) stream: Box<str>,
 }
 
 impl Footprint for Target {

@@ -13,11 +13,11 @@ use super::encode::{embed, write_f64, write_u64};
 use super::events::{Counts, Events, Lines, Record, Requests};
 use super::exponential;
 use super::plan::Plans;
-use super::request::Request;
 use super::series::Entry;
 use super::settings::Settings;
 use super::statistics::Statistics;
 use super::tables::{Marks, NONE, Tables};
+use crate::cloudwatch_logs::request::Request;
 
 /// Time between the looks for streams that have ended.
 const EXPIRY_TICK_NS: u64 = 300 * 1_000_000_000;

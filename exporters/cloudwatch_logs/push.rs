@@ -1,13 +1,11 @@
 //! Putting requests to CloudWatch Logs: making the streams they need, and what each failure means
-//! (spec 12.4, 12.5; EMF-54..59).
+//! (awsemf, sections 12.4, 12.5; EMF-54..59).
 
 use bytes::Bytes;
 use weir_aws::{AwsError, CloudWatchLogs, ErrorKind, NewGroup, RejectedLogEvents};
 use weir_core::{Cause, Reject};
 
-use super::config::Config;
-use super::request::Request;
-use super::tables::Target;
+use super::request::{Request, Target};
 
 /// `UNAVAILABLE` of gRPC: what a retryable failure is answered with.
 const UNAVAILABLE: u32 = 14;
@@ -19,18 +17,23 @@ pub(crate) struct Pusher {
     /// Calls of `PutLogEvents` for one request at most.
     puts: usize,
     new_group: NewGroup,
+    /// Whether sending again will not help after a failure.
+    is_final: fn(&AwsError) -> bool,
 }
 
 impl Pusher {
-    pub(crate) fn new(logs: CloudWatchLogs, config: &Config) -> Self {
-        let retries = usize::try_from(config.max_retries).unwrap_or(0);
+    /// `retries`: puts of a request after its stream had to be made, 1 at least.
+    pub(crate) fn new(
+        logs: CloudWatchLogs,
+        retries: i64,
+        new_group: NewGroup,
+        is_final: fn(&AwsError) -> bool,
+    ) -> Self {
         Self {
             logs,
-            puts: retries.max(1) + 1,
-            new_group: NewGroup {
-                tags: config.tags.clone(),
-                retention_days: config.log_retention,
-            },
+            puts: usize::try_from(retries).unwrap_or(0).max(1) + 1,
+            new_group,
+            is_final,
         }
     }
 
@@ -49,13 +52,38 @@ impl Pusher {
                 Err(error) => error,
             };
             if error.kind != ErrorKind::NotFound || puts == self.puts {
-                return Err(reject(&error, "PutLogEvents", &target));
+                return Err(self.reject(&error, "PutLogEvents", &target));
             }
             let Target { group, stream } = &target;
             let made = self.logs.ensure_log_stream(group, stream, &self.new_group);
             made.await
-                .map_err(|error| reject(&error, "making the log stream", &target))?;
+                .map_err(|error| self.reject(&error, "making the log stream", &target))?;
             puts += 1;
+        }
+    }
+
+    /// What a failure means for the data, in a sentence that says where and what to change.
+    fn reject(&self, error: &AwsError, action: &str, target: &Target) -> Reject {
+        let cure = match error.kind {
+            ErrorKind::AccessDenied => {
+                "; allow logs:PutLogEvents, logs:CreateLogStream, logs:CreateLogGroup, \
+                 logs:PutRetentionPolicy and logs:TagResource"
+            }
+            ErrorKind::Invalid => {
+                "; check log_group_name and log_stream_name against the names CloudWatch Logs allows"
+            }
+            ErrorKind::Throttled => "; batch more, use fewer log streams, or raise the quota",
+            _ => "",
+        };
+        let Target { group, stream } = target;
+        let message =
+            format!("{action} failed for log group `{group}`, stream `{stream}`: {error}{cure}");
+        if (self.is_final)(error) {
+            return Reject::permanent("cloudwatch_logs", message);
+        }
+        Reject::Retry {
+            after: None,
+            why: Cause::new("cloudwatch_logs", message).with_grpc_code(UNAVAILABLE),
         }
     }
 }
@@ -82,31 +110,5 @@ impl Rejected {
             too_old: old.saturating_sub(expired),
             too_new: events.saturating_sub(new),
         }
-    }
-}
-
-/// What a failure means for the data, in a sentence that says where and what to change. Failures
-/// that the service blames on the request are for good, throttling included (EMF-56).
-fn reject(error: &AwsError, action: &str, target: &Target) -> Reject {
-    let cure = match error.kind {
-        ErrorKind::AccessDenied => {
-            "; allow logs:PutLogEvents, logs:CreateLogStream, logs:CreateLogGroup, \
-             logs:PutRetentionPolicy and logs:TagResource"
-        }
-        ErrorKind::Invalid => {
-            "; check log_group_name and log_stream_name against the names CloudWatch Logs allows"
-        }
-        ErrorKind::Throttled => "; batch more, use fewer log streams, or raise the quota",
-        _ => "",
-    };
-    let Target { group, stream } = target;
-    let message =
-        format!("{action} failed for log group `{group}`, stream `{stream}`: {error}{cure}");
-    if error.is_client_fault() {
-        return Reject::permanent("cloudwatch_logs", message);
-    }
-    Reject::Retry {
-        after: None,
-        why: Cause::new("cloudwatch_logs", message).with_grpc_code(UNAVAILABLE),
     }
 }

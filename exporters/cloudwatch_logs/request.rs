@@ -1,14 +1,12 @@
 //! Events collected into `PutLogEvents` bodies within the API's limits (spec 12.1, 12.2; EMF-50..53).
 
-use super::encode::{embed, extract, write_i64, write_str};
-use super::tables::Target;
+use super::json::{embed, extract, write_i64, write_str};
 
 /// Bytes the service adds to each event when it counts.
 const EVENT_OVERHEAD: usize = 26;
-/// Largest event, overhead included.
-const MAX_EVENT: usize = 262_144;
-/// Largest request: the sum of its events, overhead included (`PutLogEvents` API reference).
-const MAX_REQUEST: usize = 1_048_576;
+/// Largest request, and largest event in it, that the service takes: the sum of the events' bytes,
+/// overhead included (`PutLogEvents` API reference).
+pub(crate) const MOST_BYTES: usize = 1_048_576;
 /// Events in a request at most.
 const MAX_EVENTS: usize = 10_000;
 /// Longest time from the first to the last event of a request.
@@ -18,6 +16,34 @@ const CUT_MARK: &[u8] = b"[Truncated...]";
 
 const BODY_START: &[u8] = b"{\"logEvents\":[";
 const MESSAGE_START: &[u8] = b"{\"message\":\"";
+
+/// Sizes, in bytes with the overhead of [`EVENT_OVERHEAD`] an event; at most [`MOST_BYTES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Largest event; a longer one is cut.
+    pub(crate) event: usize,
+    /// Largest sum of a request's events.
+    pub(crate) request: usize,
+}
+
+impl Default for Limits {
+    /// Events as the reference cuts them, requests as large as the service takes them.
+    fn default() -> Self {
+        Self {
+            event: 262_144,
+            request: MOST_BYTES,
+        }
+    }
+}
+
+/// A log stream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Target {
+    /// Log group.
+    pub(crate) group: Box<str>,
+    /// Log stream.
+    pub(crate) stream: Box<str>,
+}
 
 /// A finished request.
 #[derive(Debug)]
@@ -42,6 +68,7 @@ struct Place {
 #[derive(Debug)]
 pub(crate) struct Stream {
     target: Target,
+    limits: Limits,
     body: Vec<u8>,
     places: Vec<Place>,
     events: Vec<u32>,
@@ -54,9 +81,10 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(target: Target) -> Self {
+    pub(crate) fn new(target: Target, limits: Limits) -> Self {
         Self {
             target,
+            limits,
             body: BODY_START.to_vec(),
             places: Vec::new(),
             events: Vec::new(),
@@ -80,10 +108,10 @@ impl Stream {
         self.body.extend_from_slice(MESSAGE_START);
         let message = self.body.len();
         let mut size = write(&mut self.body) + EVENT_OVERHEAD;
-        if size > MAX_EVENT {
+        if size > self.limits.event {
             self.cut_message(message);
             self.cut += 1;
-            size = MAX_EVENT;
+            size = self.limits.event;
         }
         self.body.extend_from_slice(b"\",\"timestamp\":");
         write_i64(time_ms, &mut self.body);
@@ -110,7 +138,7 @@ impl Stream {
     fn is_full_for(&self, size: usize, time_ms: i64) -> bool {
         !self.events.is_empty()
             && (self.events.len() >= MAX_EVENTS
-                || self.bytes + size > MAX_REQUEST
+                || self.bytes + size > self.limits.request
                 || time_ms.saturating_sub(self.first_ms) > MAX_SPAN_MS
                 || self.last_ms.saturating_sub(time_ms) > MAX_SPAN_MS)
     }
@@ -119,7 +147,7 @@ impl Stream {
     #[cold]
     fn cut_message(&mut self, start: usize) {
         let mut message = extract(self.body.get(start..).unwrap_or(&[]));
-        let mut end = MAX_EVENT - EVENT_OVERHEAD - CUT_MARK.len();
+        let mut end = self.limits.event - EVENT_OVERHEAD - CUT_MARK.len();
         // Not within a character: bytes of the form 10xxxxxx continue one.
         while message.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
             end -= 1;
@@ -179,11 +207,14 @@ mod tests {
     use super::*;
     use serde_json::Value as Json;
 
+    const MAX_EVENT: usize = 262_144;
+
     fn stream() -> Stream {
-        Stream::new(Target {
+        let target = Target {
             group: "/g\"<".into(),
             stream: "s".into(),
-        })
+        };
+        Stream::new(target, Limits::default())
     }
 
     fn push(stream: &mut Stream, event: u32, time_ms: i64, message: &str) {
