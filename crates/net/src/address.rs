@@ -141,8 +141,13 @@ fn bind(address: SocketAddr, both_families: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Every address of a host name.
+pub(crate) fn resolve_all(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok((host, port).to_socket_addrs()?.collect())
+}
+
 fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
-    let all: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    let all = resolve_all(host, port)?;
     let first = all.iter().find(|a| a.is_ipv4()).or(all.first());
     first
         .copied()

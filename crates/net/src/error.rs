@@ -14,7 +14,7 @@ pub enum NetError {
     /// The address cannot be listened on.
     #[error("listen {network} {address}: {what}: {why}")]
     Listen {
-        /// `tcp` or `unix`.
+        /// `tcp`, `udp`, `unix` or `unixgram`.
         network: &'static str,
         /// The address as configured.
         address: String,

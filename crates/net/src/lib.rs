@@ -12,6 +12,7 @@
 pub mod address;
 mod client;
 pub mod compress;
+pub mod datagram;
 mod error;
 pub mod grpc;
 mod headers;
