@@ -44,6 +44,12 @@ impl SpanMut<'_> {
         value.with_ref(|value| self.set(key, value));
     }
 
+    /// Adds an attribute behind the others, for callers that know there is none of this name: unlike
+    /// [`Self::set`], it does not look.
+    pub fn push(&mut self, key: &str, value: ValueRef<'_>) {
+        self.change(|store, span| store.push(&mut span.attributes, key, value));
+    }
+
     /// Removes an attribute; whether it was there.
     pub fn remove(&mut self, key: &str) -> bool {
         // Asked first: a span that does not have the key is not changed.

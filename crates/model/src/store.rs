@@ -316,13 +316,18 @@ impl Store {
 
     /// Sets or replaces an attribute of a list. A list that grows moves to the end.
     pub(crate) fn set(&mut self, run: &mut Run, key: &str, value: ValueRef<'_>) {
+        let Some(at) = self.position(*run, key) else {
+            return self.push(run, key, value);
+        };
         let packed = self.put_value(value);
-        if let Some(at) = self.position(*run, key) {
-            if let Some(record) = self.attributes.get_mut(at) {
-                *record = AttrRecord::new(record.key(), packed);
-            }
-            return;
+        if let Some(record) = self.attributes.get_mut(at) {
+            *record = AttrRecord::new(record.key(), packed);
         }
+    }
+
+    /// Adds an attribute to a list without looking whether it is there.
+    pub(crate) fn push(&mut self, run: &mut Run, key: &str, value: ValueRef<'_>) {
+        let packed = self.put_value(value);
         let key = self.put_str(key);
         to_end(&mut self.attributes, run);
         self.attributes.push(AttrRecord::new(key, packed));
@@ -405,15 +410,11 @@ pub(crate) fn to_end<T: Copy>(list: &mut Vec<T>, run: &mut Run) {
     }
 }
 
-fn put_shared<T: PartialEq>(list: &mut Vec<Arc<T>>, value: &Arc<T>) -> u32 {
-    if !list.last().is_some_and(|last| same(last, value)) {
+fn put_shared<T: Eq>(list: &mut Vec<Arc<T>>, value: &Arc<T>) -> u32 {
+    if list.last() != Some(value) {
         list.push(value.clone());
     }
     (list.len() - 1) as u32
-}
-
-fn same<T: PartialEq>(a: &Arc<T>, b: &Arc<T>) -> bool {
-    Arc::ptr_eq(a, b) || a == b
 }
 
 /// Attributes of a span, event, link or log record, in the order sent.

@@ -59,6 +59,22 @@ impl DatagramSocket {
         }
     }
 
+    /// A datagram that is there already; `None` when there is none.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    pub fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let length = match &self.inner {
+            Inner::Udp(socket) => socket.try_recv(buffer),
+            Inner::Unix(socket) => socket.try_recv(buffer),
+        };
+        match length {
+            Ok(length) => Ok(Some(length)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The UDP address that was bound, with the port the system chose for port 0.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match &self.inner {
@@ -206,7 +222,11 @@ mod tests {
             let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
             sender.send_to(b"a:1|c", (to, port)).unwrap();
             let from = sender.local_addr().unwrap();
+            sender.send_to(b"b", (to, port)).unwrap();
             assert_eq!(received(&socket).await, (b"a:1|c".to_vec(), Some(from)));
+            let mut buffer = [0; 64];
+            assert_eq!(socket.try_receive(&mut buffer).unwrap(), Some(1));
+            assert_eq!(socket.try_receive(&mut buffer).unwrap(), None);
         }
     }
 

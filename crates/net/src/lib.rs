@@ -17,6 +17,7 @@ mod error;
 pub mod grpc;
 mod headers;
 pub mod http;
+mod kernel_drops;
 mod server;
 pub mod tls;
 
@@ -26,5 +27,6 @@ pub use client::{
 };
 pub use error::NetError;
 pub use headers::Headers;
+pub use kernel_drops::dropped_datagrams;
 pub use server::{BodyError, ConnectionLimits, DEFAULT_MAX_CONNECTIONS};
 pub use tls::install_default_provider;
