@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use weir_aws::{AwsSession, NewGroup};
-use weir_config::{Errors, Secret, Validate};
+use weir_config::{Duration, Errors, Secret, Validate};
+use weir_sending::{QueueSettings, RetrySettings, TimeoutSettings, validate_sending};
 
-use super::units;
+use super::{names, units};
 use crate::cloudwatch_logs::group;
 
 /// `awsemf`: metrics as CloudWatch Embedded Metric Format events.
@@ -66,6 +67,15 @@ pub struct Config {
     pub local_mode: bool,
     /// No effect here; accepted as the reference does.
     pub resource_arn: String,
+    /// Whether events are kept to what CloudWatch makes metrics of: at most 100 metrics and 256 KiB
+    /// an event, 30 names a dimension set. Off: events exactly as the reference sends them.
+    pub enforce_limits: bool,
+    /// Queue in front; absent: none, as in the reference.
+    pub sending_queue: Option<QueueSettings>,
+    /// Sending again what failed for now; absent: not done, as in the reference.
+    pub retry_on_failure: Option<RetrySettings>,
+    /// Longest time for one batch, 0 for no limit; absent: `request_timeout_seconds`.
+    pub timeout: Option<Duration>,
 }
 
 impl Default for Config {
@@ -97,6 +107,10 @@ impl Default for Config {
             request_timeout_seconds: 30,
             local_mode: false,
             resource_arn: String::new(),
+            enforce_limits: true,
+            sending_queue: None,
+            retry_on_failure: None,
+            timeout: None,
         }
     }
 }
@@ -185,6 +199,39 @@ pub struct MetricDescriptor {
     pub unit: String,
     /// Whether it replaces a unit that the metric has.
     pub overwrite: bool,
+    /// Seconds between values that CloudWatch keeps apart: 1 or 60; 0 leaves it to the labels.
+    pub storage_resolution: i64,
+}
+
+impl MetricDescriptor {
+    /// Whether it names a unit; the reference ignores a descriptor with any other text (EMF-06).
+    pub(crate) fn has_unit(&self) -> bool {
+        units::is_cloudwatch(&self.unit)
+    }
+
+    fn check(&self, path: &str, errors: &mut Errors) {
+        if !matches!(self.storage_resolution, 0 | 1 | 60) {
+            errors.push(
+                &format!("{path}.storage_resolution"),
+                format!("CloudWatch has no resolution of {} s", self.storage_resolution),
+                "use 1 (high resolution) or 60",
+            );
+        }
+        let unit_is_needed = self.storage_resolution == 0 || !self.unit.is_empty();
+        if self.metric_name.is_empty() {
+            errors.warn(
+                path,
+                "descriptor without metric_name is ignored",
+                "name the metric",
+            );
+        } else if unit_is_needed && !self.has_unit() {
+            errors.warn(
+                &format!("{path}.unit"),
+                format!("`{}` is no CloudWatch unit and is ignored", self.unit),
+                "use a CloudWatch unit such as Seconds, Bytes, Percent or Count",
+            );
+        }
+    }
 }
 
 impl Validate for Config {
@@ -195,24 +242,9 @@ impl Validate for Config {
             declaration.check(&format!("metric_declarations[{at}]"), errors);
         }
         for (at, descriptor) in self.metric_descriptors.iter().enumerate() {
-            let path = format!("metric_descriptors[{at}]");
-            if descriptor.metric_name.is_empty() {
-                errors.warn(
-                    &path,
-                    "descriptor without metric_name is ignored",
-                    "name the metric",
-                );
-            } else if !units::is_cloudwatch(&descriptor.unit) {
-                errors.warn(
-                    &format!("{path}.unit"),
-                    format!(
-                        "`{}` is no CloudWatch unit; the descriptor is ignored",
-                        descriptor.unit
-                    ),
-                    "use a CloudWatch unit such as Seconds, Bytes, Percent or Count",
-                );
-            }
+            descriptor.check(&format!("metric_descriptors[{at}]"), errors);
         }
+        self.validate_sending(errors);
         self.session().validate(errors);
         for (key, value) in [
             ("max_retries", self.max_retries),
@@ -259,6 +291,43 @@ impl Config {
                 ),
                 "use cloudwatch or stdout",
             );
+        }
+    }
+
+    fn validate_sending(&self, errors: &mut Errors) {
+        let timeout = TimeoutSettings(self.timeout.unwrap_or_default());
+        validate_sending(errors, timeout, &self.retry(), self.sending_queue.as_ref());
+        for (key, template) in [
+            ("log_group_name", &self.log_group_name),
+            ("log_stream_name", &self.log_stream_name),
+        ] {
+            for name in names::unknown_placeholders(template) {
+                errors.warn(
+                    key,
+                    format!("`{{{name}}}` is no placeholder and stays as it is"),
+                    "use {ClusterName}, {TaskId}, {NodeName}, {PodName}, {ServiceName}, \
+                     {ContainerInstanceId}, {TaskDefinitionFamily}, {k8s.*} or {aws.ecs.*}",
+                );
+            }
+        }
+    }
+
+    /// Repetitions; the reference knows none.
+    pub(crate) fn retry(&self) -> RetrySettings {
+        self.retry_on_failure.unwrap_or_else(RetrySettings::off)
+    }
+
+    /// Whether batches may come to be sent in another order than they came.
+    pub(crate) fn reorders(&self) -> bool {
+        self.retry().enabled || self.sending_queue.as_ref().is_some_and(|queue| queue.enabled)
+    }
+
+    /// Longest time for one batch.
+    pub(crate) fn limit(&self) -> Option<std::time::Duration> {
+        match (self.timeout, u64::try_from(self.request_timeout_seconds)) {
+            (Some(timeout), _) => TimeoutSettings(timeout).limit(),
+            (None, Ok(seconds)) if seconds > 0 => Some(std::time::Duration::from_secs(seconds)),
+            (None, _) => Some(std::time::Duration::from_secs(30)),
         }
     }
 

@@ -68,8 +68,8 @@ pub(crate) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// Before the first point.
-    pub(crate) fn new(now_ms: i64) -> Self {
+    /// Before the first of so many points.
+    pub(crate) fn new(now_ms: i64, points: usize) -> Self {
         Self {
             resource: None,
             scope: None,
@@ -81,7 +81,10 @@ impl<'a> Context<'a> {
             target: None,
             now_ms,
             counts: Counts::default(),
-            receipt: Receipt::default(),
+            receipt: Receipt {
+                records: Vec::with_capacity(points),
+                ..Receipt::default()
+            },
         }
     }
 

@@ -18,6 +18,8 @@ pub(crate) type StreamKey = [u64; 2];
 pub(crate) trait Cumulative: Copy + Default {
     /// What came since `base`; the value itself after a reset.
     fn since(self, base: Self) -> Self;
+    /// Whether it is lower than `base`, so that it is taken for a reset.
+    fn is_below(self, base: Self) -> bool;
     /// This base moved back by an undelivered delta, so that the next one makes up for it.
     fn credited(self, delta: Self) -> Self;
 }
@@ -26,6 +28,10 @@ impl Cumulative for f64 {
     fn since(self, base: f64) -> f64 {
         let delta = self - base;
         if delta < 0.0 { self } else { delta }
+    }
+
+    fn is_below(self, base: f64) -> bool {
+        self < base
     }
 
     fn credited(self, delta: f64) -> f64 {
@@ -54,6 +60,10 @@ impl Cumulative for Totals {
         }
     }
 
+    fn is_below(self, base: Totals) -> bool {
+        self.count < base.count
+    }
+
     fn credited(self, delta: Totals) -> Totals {
         Totals {
             count: self.count.saturating_sub(delta.count),
@@ -69,10 +79,13 @@ pub(crate) enum Step<V> {
     First,
     /// What came since the last value.
     Delta(V),
+    /// Nothing: a later value overtook this one on the way here, and its delta includes this one's.
+    Overtaken,
 }
 
+/// State of a stream.
 #[derive(Debug)]
-struct Slot<V> {
+pub(crate) struct Slot<V> {
     key: StreamKey,
     value: V,
     /// Time of the last point, Unix nanoseconds.
@@ -81,6 +94,8 @@ struct Slot<V> {
     known: bool,
     /// Whether the slot belongs to a key (else it waits to be used again).
     used: bool,
+    /// Whether a delta was given back, so that an earlier value may come again.
+    owed: bool,
 }
 
 /// The bases of all streams of one kind.
@@ -90,15 +105,19 @@ pub(crate) struct Deltas<V> {
     free: Vec<u32>,
     index: HashTable<u32>,
     limit: usize,
+    /// Whether values may come in another order than they were sent in (queue, retries).
+    reorders: bool,
 }
 
-impl<V> Default for Deltas<V> {
-    fn default() -> Self {
+impl<V> Deltas<V> {
+    /// No streams.
+    pub(crate) fn new(reorders: bool) -> Self {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
             index: HashTable::new(),
             limit: MAX_STREAMS,
+            reorders,
         }
     }
 }
@@ -121,6 +140,7 @@ impl<V: Cumulative> Deltas<V> {
             time_ns: 0,
             known: false,
             used: true,
+            owed: false,
         };
         let at = match self.free.pop() {
             Some(at) => {
@@ -152,6 +172,12 @@ impl<V: Cumulative> Deltas<V> {
             return Step::First;
         };
         let step = if slot.known {
+            // The reference takes any lower value for a reset. One that waited in the queue or was
+            // sent again is none: counted as such, all of the stream would be there twice.
+            let late = time_ns < slot.time_ns && value.is_below(slot.value);
+            if late && (self.reorders || slot.owed) {
+                return Step::Overtaken;
+            }
             Step::Delta(value.since(slot.value))
         } else if retain_first {
             Step::Delta(value)
@@ -170,6 +196,7 @@ impl<V: Cumulative> Deltas<V> {
             && slot.known
         {
             slot.value = slot.value.credited(delta);
+            slot.owed = true;
         }
     }
 
@@ -212,7 +239,7 @@ mod tests {
     use super::*;
 
     fn run(values: &[f64], retain: bool) -> Vec<Step<f64>> {
-        let mut deltas = Deltas::default();
+        let mut deltas = Deltas::new(false);
         let at = deltas.slot([1, 2]).unwrap();
         values
             .iter()
@@ -249,7 +276,7 @@ mod tests {
 
     #[test]
     fn an_undelivered_delta_comes_with_the_next() {
-        let mut deltas = Deltas::default();
+        let mut deltas = Deltas::new(false);
         let at = deltas.slot([1, 2]).unwrap();
         deltas.step(at, 10.0, 1, false);
         assert_eq!(deltas.step(at, 15.0, 2, false), Step::Delta(5.0));
@@ -261,7 +288,7 @@ mod tests {
 
     #[test]
     fn streams_expire_five_minutes_after_their_last_point() {
-        let mut deltas = Deltas::default();
+        let mut deltas = Deltas::new(false);
         let (old, new) = (deltas.slot([1, 1]).unwrap(), deltas.slot([2, 2]).unwrap());
         deltas.step(old, 1.0, 1_000, false);
         deltas.step(new, 1.0, 1_001, false);
@@ -282,7 +309,7 @@ mod tests {
     fn streams_are_bounded() {
         let mut deltas = Deltas::<f64> {
             limit: 1,
-            ..Deltas::default()
+            ..Deltas::new(false)
         };
         assert!(deltas.slot([1, 1]).is_some());
         assert_eq!(deltas.slot([2, 2]), None);
@@ -292,5 +319,32 @@ mod tests {
     #[test]
     fn a_stream_costs_little() {
         assert!(size_of::<Slot<f64>>() <= 40);
+        assert!(size_of::<Slot<Totals>>() <= 48);
+    }
+
+    #[test]
+    fn a_value_that_was_overtaken_is_no_reset_where_that_can_happen() {
+        let mut deltas = Deltas::new(true);
+        let at = deltas.slot([1, 2]).unwrap();
+        deltas.step(at, 10.0, 1, false);
+        assert_eq!(deltas.step(at, 18.0, 3, false), Step::Delta(8.0));
+        assert_eq!(deltas.step(at, 15.0, 2, false), Step::Overtaken);
+        assert_eq!(deltas.step(at, 20.0, 4, false), Step::Delta(2.0));
+        // Lower and later is a reset as ever.
+        assert_eq!(deltas.step(at, 3.0, 5, false), Step::Delta(3.0));
+    }
+
+    #[test]
+    fn without_reordering_only_a_delta_given_back_can_be_overtaken() {
+        let mut deltas = Deltas::new(false);
+        let at = deltas.slot([1, 2]).unwrap();
+        deltas.step(at, 10.0, 1, false);
+        deltas.step(at, 18.0, 3, false);
+        // As the reference does.
+        assert_eq!(deltas.step(at, 15.0, 2, false), Step::Delta(15.0));
+        assert_eq!(deltas.step(at, 25.0, 4, false), Step::Delta(10.0));
+        deltas.credit(at, 10.0);
+        assert_eq!(deltas.step(at, 30.0, 5, false), Step::Delta(15.0));
+        assert_eq!(deltas.step(at, 25.0, 4, false), Step::Overtaken);
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use crate::cloudwatch_logs::json::{f64_text, write_value};
 
 pub(super) use crate::cloudwatch_logs::json::{
-    embed, extracted_len, label_text, write_f64, write_i64, write_str, write_u64,
+    embed, extract, extracted_len, label_text, write_f64, write_i64, write_str, write_u64,
 };
 
 /// JSON text in a label, as the JSON value it stands for (EMF-48): keys sorted, numbers as doubles.

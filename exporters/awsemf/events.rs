@@ -8,16 +8,13 @@ use std::collections::{HashMap, HashSet};
 
 use weir_model::{Point, Value};
 
-use super::encode::write_tag;
+use super::encode::{write_i64, write_tag};
+use super::limits::{MAX_METRICS, MAX_VALUE};
 use super::plan::{Plan, PlanKey, Plans};
 use super::settings::Settings;
-use super::tables::{NONE, Tables};
-use crate::cloudwatch_logs::request::{Limits, Request, Stream};
+use super::sink::Sink;
+use super::tables::{LabelSet, NONE, Tables};
 
-/// Oldest event that the service takes, before now.
-const MAX_AGE_MS: i64 = 14 * 86_400_000;
-/// Newest event that the service takes, after now.
-const MAX_AHEAD_MS: i64 = 2 * 3_600_000;
 /// Metrics of an event up to which duplicates are searched one by one.
 const SEARCHED: usize = 32;
 
@@ -77,8 +74,16 @@ pub(crate) struct Counts {
     pub(crate) too_old: u64,
     /// Values in events more than two hours ahead.
     pub(crate) too_new: u64,
+    /// Cumulative values that a later one of their stream overtook.
+    pub(crate) overtaken: u64,
     /// Events that were cut to 256 KiB.
     pub(crate) cut: u64,
+    /// Events that lost long label values, or were split, to fit in 256 KiB.
+    pub(crate) reduced: u64,
+    /// Values that fit in no event.
+    pub(crate) too_large: u64,
+    /// Layouts of events made without names that CloudWatch would not take.
+    pub(crate) trimmed: u64,
 }
 
 /// Events of the call under way.
@@ -240,8 +245,13 @@ impl Events {
         settings: &Settings,
         sink: &mut impl Sink,
     ) {
-        let mut time = (i64::MIN, itoa::Buffer::new(), 0);
+        let mut time = (i64::MIN, Vec::new());
         for (at, event) in (0..).zip(&self.events) {
+            if time.0 != event.time_ms {
+                time.0 = event.time_ms;
+                time.1.clear();
+                write_i64(event.time_ms, &mut time.1);
+            }
             let whole_plan = event.loose.is_none()
                 && plans
                     .get(event.plan)
@@ -252,60 +262,158 @@ impl Events {
                 let Some(key) = event.key(tables, plans) else {
                     continue;
                 };
-                match event.loose.as_deref() {
-                    Some(loose) if !loose.tags.is_empty() => {
-                        let Some(plan) = tagged_plan(key, loose, tables, settings) else {
-                            continue;
-                        };
-                        self.write_event(at, event, &plan, tables, &mut time, sink);
-                        continue;
+                if event.tags().is_empty() {
+                    plans.find(key, tables, settings)
+                } else {
+                    if let Some(plan) = Plan::new(key, event.tags(), tables, settings) {
+                        let values = event.values(&self.values);
+                        let job = Job::new(at, event, &self.arena, tables, settings, &time.1);
+                        job.write(&plan, values, sink);
                     }
-                    _ => plans.find(key, tables, settings),
+                    continue;
                 }
             };
             if let Some(group) = tables.groups.get_mut(event.group) {
                 group.plan = plan;
             }
-            if let Some(plan) = plans.get(plan) {
-                self.write_event(at, event, plan, tables, &mut time, sink);
+            let Some(plan) = plans.get(plan) else {
+                continue;
+            };
+            let values = event.values(&self.values);
+            if plan.parts.is_empty() {
+                let job = Job::new(at, event, &self.arena, tables, settings, &time.1);
+                job.write(plan, values, sink);
+                continue;
+            }
+            for (part, values) in plan.parts.iter().zip(values.chunks(MAX_METRICS)) {
+                if let Some(plan) = plans.get(*part) {
+                    let job = Job::new(at, event, &self.arena, tables, settings, &time.1);
+                    job.write(plan, values, sink);
+                }
             }
         }
     }
+}
 
-    fn write_event(
-        &self,
+/// The values of one event as they are written.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    at: u32,
+    event: &'a Event,
+    arena: &'a [u8],
+    tables: &'a Tables,
+    settings: &'a Settings,
+    time: &'a [u8],
+}
+
+impl<'a> Job<'a> {
+    fn new(
         at: u32,
-        event: &Event,
+        event: &'a Event,
+        arena: &'a [u8],
+        tables: &'a Tables,
+        settings: &'a Settings,
+        time: &'a [u8],
+    ) -> Self {
+        Self {
+            at,
+            event,
+            arena,
+            tables,
+            settings,
+            time,
+        }
+    }
+
+    /// Writes the event; if it is too large, what fits of it.
+    #[inline]
+    fn write(&self, plan: &Plan, values: &[(u32, u32)], sink: &mut impl Sink) {
+        let Some(group) = self.tables.groups.get(self.event.group) else {
+            return;
+        };
+        let Some(labels) = self.tables.labels.get(group.labels) else {
+            return;
+        };
+        if !self.send(plan, labels, values, group.target, sink) {
+            self.write_smaller(plan, labels, values, group.target, sink);
+        }
+    }
+
+    #[inline]
+    fn send(
+        &self,
         plan: &Plan,
-        tables: &Tables,
-        time: &mut (i64, itoa::Buffer, usize),
+        labels: &LabelSet,
+        values: &[(u32, u32)],
+        target: u32,
+        sink: &mut impl Sink,
+    ) -> bool {
+        sink.event(self.at, target, self.event.time_ms, values.len(), |out| {
+            plan.write(labels, values, self.arena, self.time, out)
+        })
+    }
+
+    /// First long label values are cut, then the metrics are shared out among several events.
+    #[cold]
+    fn write_smaller(
+        &self,
+        plan: &Plan,
+        labels: &LabelSet,
+        values: &[(u32, u32)],
+        target: u32,
         sink: &mut impl Sink,
     ) {
-        let values = match event.loose.as_deref() {
-            Some(loose) => Some(loose.values.as_slice()),
-            None => {
-                let start = event.start as usize;
-                self.values.get(start..start + event.len as usize)
+        let shortened = labels.shortened(plan.labels(), MAX_VALUE);
+        let labels = match &shortened {
+            Some(labels) => {
+                if self.send(plan, labels, values, target, sink) {
+                    return sink.reduced(1, 0);
+                }
+                labels
             }
+            None => labels,
         };
-        let Some(group) = tables.groups.get(event.group) else {
-            return;
-        };
-        let (Some(values), Some(labels)) = (values, tables.labels.get(group.labels)) else {
-            return;
-        };
-        if time.0 != event.time_ms {
-            time.0 = event.time_ms;
+        let half = values.len() / 2;
+        if half == 0 {
+            return sink.reduced(0, values.len() as u64);
         }
-        let text = time.1.format(event.time_ms);
-        time.2 = text.len();
-        sink.event(at, group.target, event.time_ms, values.len(), |out| {
-            plan.write(labels, values, &self.arena, text.as_bytes(), out)
-        });
+        let (first, second) = (values.get(..half), values.get(half..));
+        let (before, after) = plan.key.metrics.split_at(half.min(plan.key.metrics.len()));
+        for (metrics, values) in [(before, first), (after, second)] {
+            let key = PlanKey {
+                metrics: metrics.into(),
+                ..plan.key
+            };
+            let plan = Plan::new(key, self.event.tags(), self.tables, self.settings);
+            let (Some(plan), Some(values)) = (plan, values) else {
+                continue;
+            };
+            if !self.send(&plan, labels, values, target, sink) {
+                self.write_smaller(&plan, labels, values, target, sink);
+            }
+        }
+        sink.reduced(1, 0);
     }
 }
 
 impl Event {
+    /// Ranges of its values in the arena; `all` are those of events with a plan.
+    #[inline]
+    fn values<'a>(&'a self, all: &'a [(u32, u32)]) -> &'a [(u32, u32)] {
+        match self.loose.as_deref() {
+            Some(loose) => &loose.values,
+            None => {
+                let start = self.start as usize;
+                all.get(start..start + self.len as usize).unwrap_or(&[])
+            }
+        }
+    }
+
+    /// Further members, of this event only.
+    fn tags(&self) -> &[(&'static str, Vec<u8>)] {
+        self.loose.as_deref().map_or(&[], |loose| &loose.tags)
+    }
+
     /// The key of the plan this event needs.
     fn key(&self, tables: &Tables, plans: &Plans) -> Option<PlanKey> {
         let group = tables.groups.get(self.group)?;
@@ -320,11 +428,6 @@ impl Event {
             metrics: metrics.into(),
         })
     }
-}
-
-fn tagged_plan(key: PlanKey, loose: &Loose, tables: &Tables, settings: &Settings) -> Option<Plan> {
-    let tags: Vec<(&str, Vec<u8>)> = loose.tags.iter().map(|(k, v)| (*k, v.clone())).collect();
-    Plan::new(key, &tags, tables, settings)
 }
 
 impl Loose {
@@ -348,110 +451,5 @@ impl Loose {
         self.metrics.push(metric);
         self.values.push(value);
         true
-    }
-}
-
-/// Where written events go.
-pub(crate) trait Sink {
-    /// Takes event number `at` with so many `values`; `write` appends it and returns its length.
-    fn event(
-        &mut self,
-        at: u32,
-        target: u32,
-        time_ms: i64,
-        values: usize,
-        write: impl FnOnce(&mut Vec<u8>) -> usize,
-    );
-}
-
-/// Lines of text.
-#[derive(Debug, Default)]
-pub(crate) struct Lines(pub(crate) Vec<u8>);
-
-impl Sink for Lines {
-    fn event(
-        &mut self,
-        _at: u32,
-        _target: u32,
-        _time_ms: i64,
-        _values: usize,
-        write: impl FnOnce(&mut Vec<u8>) -> usize,
-    ) {
-        write(&mut self.0);
-        self.0.push(b'\n');
-    }
-}
-
-/// Requests by log stream.
-#[derive(Debug)]
-pub(crate) struct Requests<'a> {
-    now_ms: i64,
-    targets: &'a super::pool::Pool<super::tables::Target>,
-    streams: Vec<Stream>,
-    index: HashMap<u32, usize, foldhash::fast::RandomState>,
-    last: (u32, usize),
-    counts: &'a mut Counts,
-}
-
-impl<'a> Requests<'a> {
-    /// Requests for events as seen at `now_ms`.
-    pub(crate) fn new(
-        now_ms: i64,
-        targets: &'a super::pool::Pool<super::tables::Target>,
-        counts: &'a mut Counts,
-    ) -> Self {
-        Self {
-            now_ms,
-            targets,
-            streams: Vec::new(),
-            index: HashMap::default(),
-            last: (NONE, 0),
-            counts,
-        }
-    }
-
-    /// All requests; those of one stream stand in order.
-    pub(crate) fn finish(self) -> Vec<Request> {
-        let mut requests = Vec::with_capacity(self.streams.len());
-        for stream in self.streams {
-            self.counts.cut += stream.cut;
-            requests.extend(stream.into_requests());
-        }
-        requests
-    }
-}
-
-impl Sink for Requests<'_> {
-    #[inline]
-    fn event(
-        &mut self,
-        at: u32,
-        target: u32,
-        time_ms: i64,
-        values: usize,
-        write: impl FnOnce(&mut Vec<u8>) -> usize,
-    ) {
-        if time_ms < self.now_ms - MAX_AGE_MS {
-            self.counts.too_old += values as u64;
-            return;
-        }
-        if time_ms > self.now_ms + MAX_AHEAD_MS {
-            self.counts.too_new += values as u64;
-            return;
-        }
-        if self.last.0 != target {
-            let Some(names) = self.targets.get(target) else {
-                return;
-            };
-            let streams = &mut self.streams;
-            let number = *self.index.entry(target).or_insert_with(|| {
-                streams.push(Stream::new(names.clone(), Limits::default()));
-                streams.len() - 1
-            });
-            self.last = (target, number);
-        }
-        if let Some(stream) = self.streams.get_mut(self.last.1) {
-            stream.push(at, time_ms, write);
-        }
     }
 }

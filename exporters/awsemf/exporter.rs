@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tracing::warn;
-use weir_aws::{AwsError, CloudWatchLogs};
+use weir_aws::{AwsError, CloudWatchLogs, ErrorKind};
 use weir_core::telemetry::Counter;
 use weir_core::{Batch, BoxFut, BuildCtx, Cause, Clock, Data, Exporter, Fold, Reject};
 use weir_model::Metrics;
@@ -24,7 +24,7 @@ pub(crate) struct EmfExporter {
     translator: Arc<Mutex<Translator>>,
     pusher: Pusher,
     workers: usize,
-    limit: Duration,
+    limit: Option<Duration>,
     clock: Arc<dyn Clock>,
     meters: Meters,
 }
@@ -61,18 +61,19 @@ impl EmfExporter {
         );
         Self {
             // Failures that the service blames on the request are for good, throttling included
-            // (EMF-56).
+            // (EMF-56) unless somebody is told to try again.
             pusher: Pusher::new(
                 logs,
                 config.max_retries,
                 config.new_group(),
-                AwsError::is_client_fault,
+                if config.retry().enabled {
+                    |error| error.is_client_fault() && error.kind != ErrorKind::Throttled
+                } else {
+                    AwsError::is_client_fault
+                },
             ),
             workers: usize::try_from(config.num_workers).unwrap_or(1).max(1),
-            limit: match u64::try_from(config.request_timeout_seconds) {
-                Ok(seconds) if seconds > 0 => Duration::from_secs(seconds),
-                _ => Duration::from_secs(30),
-            },
+            limit: config.limit(),
             clock: cx.clock.clone(),
             meters: Meters {
                 name: cx.id.as_str().to_owned(),
@@ -101,22 +102,27 @@ impl EmfExporter {
         let mut flight = Flight {
             translator: &self.translator,
             receipt: output.receipt,
-            waiting: HashSet::new(),
+            waiting: Vec::new(),
         };
         let failures = self.send(output.requests, &mut flight).await;
-        let outside = output.counts.too_old + output.counts.too_new;
-        self.conclude(failures, &mut flight, outside, metrics)
+        self.conclude(failures, &mut flight, &output.counts, metrics)
     }
 
     /// Sends the requests, those of one stream one after the other; returns the failed ones.
     async fn send(&self, requests: Vec<Request>, flight: &mut Flight<'_>) -> Vec<Failure> {
-        flight
-            .waiting
-            .extend(requests.iter().flat_map(|r| r.events.iter().copied()));
+        flight.expect(&requests);
         let mut chains = chains(requests).into_iter();
         let mut running = FuturesUnordered::new();
         let mut failures = Vec::new();
-        let deadline = tokio::time::sleep(self.limit);
+        let deadline = async {
+            match self.limit {
+                Some(limit) => {
+                    tokio::time::sleep(limit).await;
+                    limit
+                }
+                None => std::future::pending().await,
+            }
+        };
         tokio::pin!(deadline);
         loop {
             while running.len() < self.workers {
@@ -126,8 +132,8 @@ impl EmfExporter {
             let done = tokio::select! {
                 biased;
                 done = running.next() => done,
-                () = &mut deadline => {
-                    failures.push(Failure::late(self.limit, flight));
+                limit = &mut deadline => {
+                    failures.push(Failure::late(limit, flight));
                     return failures;
                 }
             };
@@ -139,15 +145,11 @@ impl EmfExporter {
                     Ok(rejected) => {
                         self.meters.rejected(rejected);
                         self.meters.sent_events.add(events.len() as u64);
-                        for event in events {
-                            flight.waiting.remove(&event);
-                        }
+                        flight.arrived(&events);
                     }
                     Err(reject) => {
                         if !reject.is_retryable() {
-                            for event in &events {
-                                flight.waiting.remove(event);
-                            }
+                            flight.arrived(&events);
                         }
                         failures.push(Failure { reject, events });
                     }
@@ -171,9 +173,10 @@ impl EmfExporter {
         &self,
         failures: Vec<Failure>,
         flight: &mut Flight<'_>,
-        outside: u64,
+        counts: &Counts,
         metrics: &mut Metrics,
     ) -> Result<(), Reject> {
+        let outside = counts.too_old + counts.too_new;
         let total = metrics.len();
         let lost: HashSet<u32> = failures
             .iter()
@@ -182,7 +185,7 @@ impl EmfExporter {
             .collect();
         let refused = flight.receipt.points_of(|event| lost.contains(&event));
         let refused = refused.len() as u64;
-        let lost = refused + outside;
+        let lost = refused + outside + counts.too_large;
         let mut rejects = failures.into_iter().map(|f| f.reject);
         let worst = rejects
             .next()
@@ -201,12 +204,23 @@ impl EmfExporter {
                 why: permanent.why().clone(),
             }),
             None if outside > 0 => Err(Reject::Partial {
-                rejected: outside,
+                rejected: lost,
                 why: Cause::new(
                     "event_time",
                     format!(
                         "{outside} values are older than 14 days or more than 2 hours ahead, which \
                          CloudWatch Logs refuses; check the sender's clock"
+                    ),
+                ),
+            }),
+            None if counts.too_large > 0 => Err(Reject::Partial {
+                rejected: counts.too_large,
+                why: Cause::new(
+                    "event_size",
+                    format!(
+                        "{} values need an event of more than 256 KiB, which CloudWatch Logs \
+                         refuses; send fewer attributes",
+                        counts.too_large
                     ),
                 ),
             }),
@@ -266,10 +280,10 @@ impl Failure {
             reject: Reject::retry(
                 "timeout",
                 format!(
-                    "CloudWatch Logs did not take {} events within {} s \
-                     (request_timeout_seconds)",
-                    flight.waiting.len(),
-                    limit.as_secs()
+                    "CloudWatch Logs did not take {} events within {} (timeout, or \
+                     request_timeout_seconds)",
+                    flight.waiting.iter().filter(|parts| **parts > 0).count(),
+                    weir_config::Duration::from(limit)
                 ),
             ),
             events: Vec::new(),
@@ -283,17 +297,40 @@ impl Failure {
 struct Flight<'a> {
     translator: &'a Mutex<Translator>,
     receipt: Receipt,
-    waiting: HashSet<u32>,
+    /// By event: in how many requests parts of it are that have not arrived.
+    waiting: Vec<u16>,
 }
 
 impl Flight<'_> {
+    /// Notes the events of requests that are going to be sent.
+    fn expect(&mut self, requests: &[Request]) {
+        let events = || requests.iter().flat_map(|request| &request.events);
+        let most = events().max().map_or(0, |last| *last as usize + 1);
+        self.waiting = vec![0; most];
+        for event in events() {
+            if let Some(parts) = self.waiting.get_mut(*event as usize) {
+                *parts = parts.saturating_add(1);
+            }
+        }
+    }
+
+    /// Notes the end of a request.
+    fn arrived(&mut self, events: &[u32]) {
+        for event in events {
+            if let Some(parts) = self.waiting.get_mut(*event as usize) {
+                *parts = parts.saturating_sub(1);
+            }
+        }
+    }
+
     /// Gives back the deltas of what has not arrived; returns the points concerned.
     fn land(&mut self) -> Vec<u32> {
         let waiting = std::mem::take(&mut self.waiting);
-        if waiting.is_empty() {
+        if waiting.iter().all(|parts| *parts == 0) {
             return Vec::new();
         }
-        let points = self.receipt.points_of(|event| waiting.contains(&event));
+        let is_waiting = |event| waiting.get(event as usize).is_some_and(|parts| *parts > 0);
+        let points = self.receipt.points_of(is_waiting);
         lock(self.translator).credit(&self.receipt, &points);
         points
     }
@@ -333,14 +370,34 @@ impl Meters {
                 "too_new",
                 "Values more than 2 hours ahead are dropped: CloudWatch Logs refuses them",
             ),
+            (counts.overtaken, "overtaken", ""),
+            (
+                counts.too_large,
+                "too_large",
+                "Values are dropped because their labels alone fill an event of 256 KiB",
+            ),
         ] {
             self.dropped(count, reason, text);
         }
-        if counts.cut > 0 {
-            self.say(
+        for (count, text) in [
+            (
                 counts.cut,
                 "Events over 256 KiB are cut, CloudWatch takes no metrics from them",
-            );
+            ),
+            (
+                counts.reduced,
+                "Events over 256 KiB are sent in parts, with label values cut to 1024 characters",
+            ),
+            (
+                counts.trimmed,
+                "Names are left out of dimension sets or metrics that CloudWatch would refuse: \
+                 beyond 30 in a set, empty, too long, or both label and metric; choose the sets \
+                 with metric_declarations",
+            ),
+        ] {
+            if count > 0 {
+                self.say(count, text);
+            }
         }
     }
 

@@ -14,12 +14,14 @@ mod events;
 mod exponential;
 mod exporter;
 mod labels;
+mod limits;
 mod names;
 mod pattern;
 mod plan;
 mod pool;
 mod series;
 mod settings;
+mod sink;
 mod statistics;
 mod tables;
 mod translate;
@@ -37,7 +39,7 @@ use weir_core::{
     BoxFut, BuildCtx, BuildError, ExporterKind, Signals, Stability, Stage,
 };
 use weir_model::Metrics;
-use weir_sending::{RetrySettings, SendingSettings, TimeoutSettings};
+use weir_sending::{SendingSettings, TimeoutSettings};
 
 use config::Config;
 use exporter::EmfExporter;
@@ -81,12 +83,9 @@ impl ExporterKind for Kind {
             let logs = CloudWatchLogs::new(client);
             let exporter = EmfExporter::new(translator, logs, &config, &cx);
             // The exporter keeps its own time, so that it can account for what is under way.
-            let sending = SendingSettings {
-                timeout: TimeoutSettings(weir_config::Duration::ZERO),
-                retry: RetrySettings::off(),
-                queue: None,
-                ..SendingSettings::default()
-            };
+            let no_limit = TimeoutSettings(weir_config::Duration::ZERO);
+            let sending =
+                SendingSettings::new(no_limit, config.retry(), config.sending_queue.clone());
             Ok(weir_sending::wrap(Arc::new(exporter), &sending, &cx))
         })
     }

@@ -5,20 +5,27 @@ use std::borrow::Cow;
 use weir_model::Attributes;
 
 use super::encode::label_text;
-use crate::cloudwatch_logs::template::{self, Placeholder};
+use crate::cloudwatch_logs::template;
 
 pub(crate) use crate::cloudwatch_logs::template::{Filled, UNDEFINED};
 
-/// Placeholders and the attribute that stands in for one of the same name.
-const PLACEHOLDERS: [Placeholder; 7] = [
-    ("ClusterName", "aws.ecs.cluster.name"),
-    ("TaskId", "aws.ecs.task.id"),
-    ("NodeName", "k8s.node.name"),
-    ("PodName", "pod"),
-    ("ServiceName", "service.name"),
-    ("ContainerInstanceId", "aws.ecs.container.instance.id"),
-    ("TaskDefinitionFamily", "aws.ecs.task.family"),
+/// Placeholders, each the name of the attribute that fills it, and the attributes that stand in where
+/// there is none of that name. The reference knows the first of these only (EMF-11).
+const PLACEHOLDERS: [(&str, &[&str]); 7] = [
+    (
+        "ClusterName",
+        &["aws.ecs.cluster.name", "k8s.cluster.name", "aws.ecs.cluster.arn"],
+    ),
+    ("TaskId", &["aws.ecs.task.id", "aws.ecs.task.arn"]),
+    ("NodeName", &["k8s.node.name"]),
+    ("PodName", &["pod", "k8s.pod.name"]),
+    ("ServiceName", &["service.name"]),
+    ("ContainerInstanceId", &["aws.ecs.container.instance.id"]),
+    ("TaskDefinitionFamily", &["aws.ecs.task.family"]),
 ];
+
+/// Attributes of these families are placeholders by their own name: `{k8s.namespace.name}`.
+const FAMILIES: [&str; 2] = ["k8s.", "aws.ecs."];
 
 /// The namespace of a resource when the configuration names none.
 pub(crate) fn namespace(resource: &Attributes) -> String {
@@ -30,9 +37,38 @@ pub(crate) fn namespace(resource: &Attributes) -> String {
     }
 }
 
+/// Names in braces that are no placeholders.
+pub(crate) fn unknown_placeholders(template: &str) -> Vec<&str> {
+    let known = |name: &str| {
+        FAMILIES.iter().any(|family| name.starts_with(family))
+            || PLACEHOLDERS.iter().any(|(known, _)| *known == name)
+    };
+    let opened = template.split('{').skip(1);
+    let names = opened.filter_map(|text| Some(text.split_once('}')?.0));
+    names.filter(|name| !known(name)).collect()
+}
+
 /// Fills the placeholders of a template (spec 6.1, EMF-11).
 pub(crate) fn fill<'a>(template: &str, value: impl Fn(&str) -> Option<Cow<'a, str>>) -> Filled {
-    template::fill(template, &PLACEHOLDERS, value)
+    template::fill_by(template, |name| {
+        if FAMILIES.iter().any(|family| name.starts_with(family)) {
+            return Some(value(name));
+        }
+        let (_, others) = PLACEHOLDERS.iter().find(|(known, _)| *known == name)?;
+        let other = || {
+            let (key, found) = others.iter().find_map(|key| Some((*key, value(key)?)))?;
+            Some(if key.ends_with(".arn") { last_part(found) } else { found })
+        };
+        Some(value(name).or_else(other))
+    })
+}
+
+/// What stands behind the last slash of a resource name (ARN): the id or the name.
+fn last_part(arn: Cow<'_, str>) -> Cow<'_, str> {
+    match arn.rsplit_once('/') {
+        Some((_, last)) => Cow::Owned(last.to_owned()),
+        None => arn,
+    }
 }
 
 /// Fills a template from resource attributes of any type.
@@ -91,12 +127,48 @@ mod tests {
                 complete: false
             }
         );
-        for (name, alias) in PLACEHOLDERS {
-            let resource = attributes(&[(alias, "v".into())]);
-            assert_eq!(
-                fill_from_resource(&format!("{{{name}}}"), &resource),
-                complete("v")
-            );
+        for (name, others) in PLACEHOLDERS {
+            for other in others {
+                let resource = attributes(&[(other, "v".into())]);
+                assert_eq!(
+                    fill_from_resource(&format!("{{{name}}}"), &resource),
+                    complete("v")
+                );
+            }
         }
+    }
+
+    #[test]
+    fn kubernetes_and_ecs_attributes_fill_placeholders() {
+        let resource = attributes(&[
+            ("k8s.pod.name", "web-1".into()),
+            ("k8s.namespace.name", "shop".into()),
+            ("k8s.cluster.name", "prod".into()),
+            (
+                "aws.ecs.task.arn",
+                "arn:aws:ecs:eu-west-1:123456789012:task/blue/0a1b".into(),
+            ),
+            ("aws.ecs.launchtype", "fargate".into()),
+            ("k8s.empty", "".into()),
+        ]);
+        for (template, text) in [
+            ("/{ClusterName}/{PodName}", "/prod/web-1"),
+            ("{k8s.namespace.name}/{k8s.pod.name}", "shop/web-1"),
+            ("{aws.ecs.launchtype}-{TaskId}", "fargate-0a1b"),
+            ("{k8s.none}{k8s.empty}", "undefinedundefined"),
+            ("{k8s}{host.name}{{k8s.cluster.name}}", "{k8s}{host.name}{prod}"),
+        ] {
+            assert_eq!(fill_from_resource(template, &resource).text, text);
+        }
+        assert_eq!(
+            unknown_placeholders("/a/{TaskId}/{Foo}/{k8s.x}{{PodName}}{host.name}{"),
+            ["Foo", "host.name"]
+        );
+        // What the reference looks at comes first.
+        let both = attributes(&[
+            ("k8s.pod.name", "new".into()),
+            ("pod", "old".into()),
+        ]);
+        assert_eq!(fill_from_resource("{PodName}", &both).text, "old");
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::declarations::Measurement;
 use super::encode::{embed, write_i64, write_str};
+use super::limits::{self, MAX_METRICS};
 use super::settings::{Settings, Version};
 use super::tables::{Kind, LabelSet, NONE, Shape, Tables};
 
@@ -53,6 +54,12 @@ pub(crate) struct Plan {
     escapes: usize,
     /// Whether every label is written; a metric may have taken the place of one.
     whole: bool,
+    /// Plans of the events to write instead, each with the next 100 metrics; usually none.
+    pub(crate) parts: Box<[u32]>,
+    /// Whether a measurement has more metrics than an event may have.
+    is_too_long: bool,
+    /// Whether names were left out of the metadata because CloudWatch would not take them.
+    trimmed: bool,
 }
 
 /// A member of an event.
@@ -85,12 +92,17 @@ impl Plan {
             .collect();
         let metrics = metrics?;
         let labels: Vec<&str> = shape.names.iter().map(|n| &**n).collect();
-        let measurements = match settings.version {
+        let mut measurements = match settings.version {
             Version::Unknown => Vec::new(),
             _ => settings
                 .declarations
                 .measurements(&labels, shape.accepting.as_deref(), &metrics),
         };
+        let mut trimmed = false;
+        if settings.limits {
+            trimmed = limits::hold(&mut measurements, &metrics, &key, settings.version);
+        }
+        let longest = measurements.iter().map(|m| m.metrics.len()).max();
         let members = members(
             &labels,
             &metrics,
@@ -103,7 +115,7 @@ impl Plan {
             .values()
             .filter(|m| matches!(m, Member::Label(_)))
             .count();
-        let metadata = metadata(&measurements, &metrics, &key, shape, tables);
+        let metadata = metadata(&measurements, &metrics, &key, shape, tables, settings);
         let mut writer = Writer::new(settings.embedded);
         for (at, (name, member)) in members.iter().enumerate() {
             writer.json(if at == 0 { b"{" } else { b"," });
@@ -138,7 +150,15 @@ impl Plan {
             text: writer.text.into(),
             pieces: writer.pieces.into(),
             key,
+            parts: Box::default(),
+            is_too_long: settings.limits && longest > Some(MAX_METRICS),
+            trimmed,
         })
+    }
+
+    /// Number of label names.
+    pub(crate) fn labels(&self) -> usize {
+        self.labels
     }
 
     /// Appends the event; `values` are ranges in `arena`, by the plan's order of metrics. Returns the
@@ -185,6 +205,7 @@ impl Plan {
             + self.text.len()
             + self.pieces.len() * size_of::<(u32, Hole)>()
             + self.names.len() * 8
+            + self.parts.len() * 4
     }
 }
 
@@ -236,7 +257,12 @@ fn metadata(
     key: &PlanKey,
     shape: &Shape,
     tables: &Tables,
+    settings: &Settings,
 ) -> Vec<u8> {
+    let mut namespace = tables.names.get(key.namespace).map_or("", |name| &**name);
+    if settings.limits {
+        namespace = limits::namespace(namespace);
+    }
     let mut out = Vec::new();
     out.push(b'[');
     for (i, measurement) in measurements.iter().enumerate() {
@@ -244,7 +270,6 @@ fn metadata(
             out.push(b',');
         }
         out.extend_from_slice(b"{\"Namespace\":");
-        let namespace = tables.names.get(key.namespace).map_or("", |name| &**name);
         write_str(namespace, true, &mut out);
         out.extend_from_slice(b",\"Dimensions\":[");
         for (i, set) in measurement.dimensions.iter().enumerate() {
@@ -265,7 +290,9 @@ fn metadata(
             let metric = key.metrics.get(*at).and_then(|m| tables.metrics.get(*m));
             write_str(metric.map_or("", |m| &*m.unit), true, &mut out);
             out.extend_from_slice(b",\"StorageResolution\":");
-            write_i64(shape.resolution, &mut out);
+            let resolution = metric.map_or(0, |m| m.resolution);
+            let seconds = if resolution == 0 { shape.resolution } else { resolution };
+            write_i64(seconds, &mut out);
             out.push(b'}');
         }
         out.extend_from_slice(b"]}");
@@ -333,6 +360,8 @@ pub(crate) struct Plans {
     plans: Vec<Plan>,
     index: HashMap<PlanKey, u32, foldhash::fast::RandomState>,
     bytes: usize,
+    /// Plans made that leave out names CloudWatch would not take.
+    pub(crate) trimmed: u64,
 }
 
 impl Plans {
@@ -341,11 +370,23 @@ impl Plans {
         if let Some(at) = self.index.get(&key) {
             return *at;
         }
-        let Some(plan) = Plan::new(key.clone(), &[], tables, settings) else {
+        let Some(mut plan) = Plan::new(key.clone(), &[], tables, settings) else {
             return NONE;
         };
+        if plan.is_too_long {
+            let parts = key.metrics.chunks(MAX_METRICS).map(|metrics| {
+                let part = PlanKey {
+                    metrics: metrics.into(),
+                    ..key
+                };
+                self.find(part, tables, settings)
+            });
+            plan.parts = parts.collect();
+            (plan.text, plan.pieces) = Default::default();
+        }
         let at = u32::try_from(self.plans.len()).unwrap_or(NONE);
         self.bytes += plan.bytes() + key.metrics.len() * 4 + size_of::<PlanKey>();
+        self.trimmed += u64::from(plan.trimmed);
         self.plans.push(plan);
         self.index.insert(key, at);
         at

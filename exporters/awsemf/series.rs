@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use weir_model::{MetricKind, Series, Temporality};
 
 use super::context::Context;
-use super::delta::StreamKey;
+use super::delta::{Slot, StreamKey};
 use super::encode::quantile_text;
 use super::labels::Labels;
 use super::names::UNDEFINED;
@@ -26,6 +26,9 @@ pub(crate) struct Entry {
     /// Whether the slot is one for summaries.
     pub(crate) totals: bool,
 }
+
+// What a cumulative stream costs beyond its series: this, its slot and about 8 bytes of index.
+const _: () = assert!(size_of::<Entry>() + size_of::<Slot<f64>>() + 8 <= 64);
 
 impl Translator {
     /// What is known about a series; nothing when there is no room for its delta state.
@@ -92,9 +95,7 @@ impl Translator {
         });
         let entry = Entry {
             group: self.tables.group(set, namespace, target, kind),
-            metric: self
-                .tables
-                .metric(&metric.name, settings.unit(&metric.name, &metric.unit)),
+            metric: self.tables.metric(&metric.name, metric, &settings),
             slot,
             pending: place.pending,
             totals,
@@ -152,9 +153,11 @@ impl Translator {
             return *known;
         }
         let meta = series.metric();
-        let unit = self.settings.unit(&meta.name, &meta.unit);
-        let sum = self.tables.metric(&format!("{}_sum", meta.name), unit);
-        let count = self.tables.metric(&format!("{}_count", meta.name), unit);
+        let mut made = |suffix| {
+            let name = format!("{}{suffix}", meta.name);
+            self.tables.metric(&name, meta, &self.settings)
+        };
+        let (sum, count) = (made("_sum"), made("_count"));
         self.detailed.insert(metric, (sum, count));
         (sum, count)
     }

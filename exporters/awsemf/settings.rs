@@ -36,8 +36,12 @@ pub(crate) struct Settings {
     pub(crate) embedded: bool,
     /// Labels that hold JSON.
     pub(crate) json_labels: HashSet<String>,
+    /// Whether events are kept to what CloudWatch makes metrics of.
+    pub(crate) limits: bool,
     /// Unit and overwrite flag by metric name.
-    descriptors: HashMap<String, (String, bool)>,
+    units: HashMap<String, (String, bool)>,
+    /// Seconds between values by metric name.
+    resolutions: HashMap<String, i64>,
     /// The stream when none is configured.
     default_stream: String,
 }
@@ -58,12 +62,17 @@ pub(crate) struct Place {
 impl Settings {
     /// `default_stream` is the log stream name to use when none is configured (EMF-10).
     pub(crate) fn new(config: Config, default_stream: String) -> Self {
-        let usable = config
-            .metric_descriptors
-            .iter()
-            .filter(|d| !d.metric_name.is_empty() && units::is_cloudwatch(&d.unit));
-        let descriptors = usable
+        let named = || {
+            let descriptors = config.metric_descriptors.iter();
+            descriptors.filter(|d| !d.metric_name.is_empty())
+        };
+        let units = named()
+            .filter(|d| d.has_unit())
             .map(|d| (d.metric_name.clone(), (d.unit.clone(), d.overwrite)))
+            .collect();
+        let resolutions = named()
+            .filter(|d| d.storage_resolution != 0)
+            .map(|d| (d.metric_name.clone(), d.storage_resolution))
             .collect();
         let destination = config.destination();
         Self {
@@ -80,7 +89,9 @@ impl Settings {
                 .iter()
                 .cloned()
                 .collect(),
-            descriptors,
+            limits: config.enforce_limits,
+            units,
+            resolutions,
             default_stream,
             config,
         }
@@ -88,10 +99,15 @@ impl Settings {
 
     /// The CloudWatch unit of a metric (spec 8).
     pub(crate) fn unit<'a>(&'a self, metric: &str, unit: &'a str) -> &'a str {
-        match self.descriptors.get(metric) {
+        match self.units.get(metric) {
             Some((own, overwrite)) if *overwrite || unit.is_empty() => units::translate(own),
             _ => units::translate(unit),
         }
+    }
+
+    /// Seconds between values of a metric, where a descriptor says so; else 0.
+    pub(crate) fn resolution(&self, metric: &str) -> i64 {
+        self.resolutions.get(metric).copied().unwrap_or(0)
     }
 
     /// Where the events of a resource go, as far as its attributes tell.
@@ -154,6 +170,7 @@ mod tests {
             metric_name: name.to_owned(),
             unit: unit.to_owned(),
             overwrite,
+            ..MetricDescriptor::default()
         };
         let config = Config {
             metric_descriptors: vec![
@@ -174,5 +191,28 @@ mod tests {
         assert_eq!(settings.unit("c", "ms"), "Milliseconds");
         assert_eq!(settings.unit("d", "ms"), "Count");
         assert_eq!(settings.unit("", "KiBy"), "KiBy");
+    }
+
+    #[test]
+    fn a_descriptor_may_set_the_resolution_alone() {
+        let descriptor = |name: &str, unit: &str, storage_resolution| MetricDescriptor {
+            metric_name: name.to_owned(),
+            unit: unit.to_owned(),
+            storage_resolution,
+            ..MetricDescriptor::default()
+        };
+        let config = Config {
+            metric_descriptors: vec![
+                descriptor("a", "", 1),
+                descriptor("b", "Percent", 60),
+                descriptor("", "Count", 1),
+            ],
+            ..Config::default()
+        };
+        let settings = Settings::new(config, String::new());
+        let found = |name| (settings.unit(name, ""), settings.resolution(name));
+        assert_eq!(found("a"), ("", 1));
+        assert_eq!(found("b"), ("Percent", 60));
+        assert_eq!(found(""), ("", 0));
     }
 }

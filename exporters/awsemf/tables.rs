@@ -5,7 +5,9 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::encode::{embed, extracted_len, parse_json_text, write_str};
+use weir_model::MetricMeta;
+
+use super::encode::{embed, extract, extracted_len, parse_json_text, write_str};
 use super::labels::Labels;
 use super::pool::{Footprint, Pool};
 use super::settings::Settings;
@@ -79,6 +81,30 @@ impl LabelSet {
         }
     }
 
+    /// The same with each text of more than `most` characters cut to so many; nothing if there is
+    /// none. Only for embedded sets.
+    #[cold]
+    pub(crate) fn shortened(&self, names: usize, most: usize) -> Option<Self> {
+        let mut changed = false;
+        let values: Vec<Vec<u8>> = (0..names)
+            .map(|at| {
+                let json = extract(self.value(at, names));
+                let text = Some(&json).filter(|json| json.len() > most);
+                let Some(text) = text.and_then(|j| serde_json::from_slice::<String>(j).ok()) else {
+                    return json;
+                };
+                let Some((end, _)) = text.char_indices().nth(most) else {
+                    return json;
+                };
+                changed = true;
+                let mut json = Vec::new();
+                write_str(text.get(..end).unwrap_or(""), true, &mut json);
+                json
+            })
+            .collect();
+        changed.then(|| Self::new(self.shape, &values, true))
+    }
+
     /// The value of name `at`, out of `names`.
     #[inline]
     pub(crate) fn value(&self, at: usize, names: usize) -> &[u8] {
@@ -104,6 +130,8 @@ pub(crate) struct MetricDefinition {
     pub(crate) name: u32,
     /// CloudWatch unit.
     pub(crate) unit: Box<str>,
+    /// `StorageResolution`, seconds; 0: that of the labels.
+    pub(crate) resolution: i64,
 }
 
 impl Footprint for MetricDefinition {
@@ -232,12 +260,14 @@ impl Tables {
             .intern(LabelSet::new(shape, &values, settings.embedded))
     }
 
-    /// The number of a metric.
-    pub(crate) fn metric(&mut self, name: &str, unit: &str) -> u32 {
+    /// The number of a metric that is called `name` in events; unit and resolution are those that
+    /// the settings have for `meta`.
+    pub(crate) fn metric(&mut self, name: &str, meta: &MetricMeta, settings: &Settings) -> u32 {
         let name = self.names.intern(name.into());
         self.metrics.intern(MetricDefinition {
             name,
-            unit: unit.into(),
+            unit: settings.unit(&meta.name, &meta.unit).into(),
+            resolution: settings.resolution(&meta.name),
         })
     }
 

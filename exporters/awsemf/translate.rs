@@ -10,11 +10,12 @@ use super::config::Destination;
 use super::context::{Context, Converted, Receipt};
 use super::delta::{Deltas, Step, Totals};
 use super::encode::{embed, write_f64, write_u64};
-use super::events::{Counts, Events, Lines, Record, Requests};
+use super::events::{Counts, Events, Record};
 use super::exponential;
 use super::plan::Plans;
 use super::series::Entry;
 use super::settings::Settings;
+use super::sink::{Lines, Requests};
 use super::statistics::Statistics;
 use super::tables::{Marks, NONE, Tables};
 use crate::cloudwatch_logs::request::Request;
@@ -71,14 +72,15 @@ pub(crate) struct Translator {
 impl Translator {
     /// An empty state; `now_ns` is the start of the expiry ticks.
     pub(crate) fn new(settings: Arc<Settings>, now_ns: u64) -> Self {
+        let reorders = settings.config.reorders();
         Self {
             settings,
             entries: SeriesTable::default(),
             tables: Tables::default(),
             plans: Plans::default(),
             events: Events::default(),
-            sums: Deltas::default(),
-            totals: Deltas::default(),
+            sums: Deltas::new(reorders),
+            totals: Deltas::new(reorders),
             detailed: HashMap::default(),
             quantiles: HashMap::default(),
             seeds: Default::default(),
@@ -93,7 +95,7 @@ impl Translator {
     pub(crate) fn translate(&mut self, batch: &Metrics, now_ns: u64) -> Output {
         self.expire(now_ns);
         self.events.begin();
-        let mut cx = Context::new((now_ns / 1_000_000) as i64);
+        let mut cx = Context::new((now_ns / 1_000_000) as i64, batch.len());
         for (at, point) in (0..).zip(batch.points()) {
             cx.enter(&point.series);
             self.point(at, point, &mut cx);
@@ -104,6 +106,7 @@ impl Translator {
             ..Output::default()
         };
         self.write(cx.now_ms, &mut output);
+        output.counts.trimmed = std::mem::take(&mut self.plans.trimmed);
         self.trim();
         output
     }
@@ -121,7 +124,8 @@ impl Translator {
             Destination::CloudWatch => {
                 // The sink reads the targets while groups note their plans.
                 let targets = std::mem::take(&mut self.tables.targets);
-                let mut requests = Requests::new(now_ms, &targets, &mut output.counts);
+                let cuts = !settings.limits;
+                let mut requests = Requests::new(now_ms, &targets, cuts, &mut output.counts);
                 self.events
                     .write(&mut self.tables, &mut self.plans, &settings, &mut requests);
                 output.requests = requests.finish();
@@ -180,6 +184,7 @@ impl Translator {
             let retain = self.settings.config.retain_initial_value_of_delta_metric;
             match self.sums.step(entry.slot, value, point.time_ns, retain) {
                 Step::First => return,
+                Step::Overtaken => return cx.counts.overtaken += 1,
                 Step::Delta(delta) => value = delta,
             }
             cx.receipt.sums.push(Converted {
@@ -234,6 +239,7 @@ impl Translator {
             let retain = self.settings.config.retain_initial_value_of_delta_metric;
             match self.totals.step(entry.slot, totals, point.time_ns, retain) {
                 Step::First => return,
+                Step::Overtaken => return cx.counts.overtaken += 1,
                 Step::Delta(delta) => totals = delta,
             }
             cx.receipt.totals.push(Converted {

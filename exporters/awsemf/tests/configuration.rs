@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use weir_config::{Diagnostic, Environment, NoFetch, decode_and_validate, load};
 
@@ -61,18 +62,52 @@ fn defaults_are_those_of_the_reference() {
 }
 
 #[test]
-fn keys_that_the_reference_refuses_are_refused() {
-    for key in [
-        "sending_queue",
-        "retry_on_failure",
-        "timeout",
-        "certificate_file_path",
+fn unknown_keys_are_refused() {
+    for (yaml, key) in [
+        ("certificate_file_path: ca.pem", "certificate_file_path"),
+        (
+            "metric_declarations:\n- metric_name_selector: [a]",
+            "metric_name_selector",
+        ),
     ] {
-        let error = error(&format!("{key}: {{}}"));
+        let error = error(yaml);
         assert!(error.contains(key), "{error}");
     }
-    let error = error("metric_declarations:\n- metric_name_selector: [a]");
-    assert!(error.contains("metric_name_selector"), "{error}");
+}
+
+#[test]
+fn queue_retries_and_deadline_are_off_until_they_are_asked_for() {
+    let (config, _) = decode("").unwrap();
+    assert!(config.sending_queue.is_none() && !config.retry().enabled && !config.reorders());
+    assert_eq!(config.limit(), Some(Duration::from_secs(30)));
+    let (config, warnings) =
+        decode("sending_queue: {queue_size: 50}\nretry_on_failure: {}\ntimeout: 12s").unwrap();
+    assert!(warnings.is_empty());
+    assert_eq!(config.sending_queue.as_ref().unwrap().queue_size, 50);
+    assert!(config.retry().enabled && config.reorders());
+    assert_eq!(config.limit(), Some(Duration::from_secs(12)));
+    assert_eq!(decode("timeout: 0s").unwrap().0.limit(), None);
+    let config = decode("sending_queue: {enabled: false}\nretry_on_failure: {enabled: false}");
+    assert!(!config.unwrap().0.reorders());
+    assert!(error("sending_queue: {queue_size: 0}").contains("sending_queue.queue_size"));
+    assert!(error("retry_on_failure: {multiplier: -1}").contains("retry_on_failure.multiplier"));
+    assert!(error("timeout: -1s").contains("timeout"));
+}
+
+#[test]
+fn descriptors_set_a_resolution_that_the_service_has() {
+    let yaml = |seconds| format!("metric_descriptors: [{{metric_name: a, storage_resolution: {seconds}}}]");
+    assert!(warnings(&yaml(1)).is_empty() && warnings(&yaml(60)).is_empty());
+    assert!(error(&yaml(5)).contains("metric_descriptors[0].storage_resolution"));
+    // Without a resolution, the unit is what the descriptor is there for.
+    assert_eq!(warnings(&yaml(0)).len(), 1);
+}
+
+#[test]
+fn braces_around_something_else_are_named() {
+    let found = warnings("log_group_name: '/{Cluster}/{TaskId}'\nlog_stream_name: '{k8s.pod.uid}'");
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains("log_group_name `{Cluster}`"), "{found:?}");
 }
 
 #[test]

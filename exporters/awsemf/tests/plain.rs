@@ -14,6 +14,7 @@ use weir_model::{
 };
 
 use super::super::config::{Config, MetricDeclaration};
+use super::super::declarations::Measurement;
 use super::super::encode::quantile_text;
 use super::super::exponential;
 use super::super::labels::Labels;
@@ -376,9 +377,12 @@ fn event(key: &DraftKey, draft: &Draft, settings: &Settings) -> Json {
     let accepting = settings
         .declarations
         .accepting(|name| fields.get(name).copied());
-    let measurements = settings
+    let mut measurements = settings
         .declarations
         .measurements(&names, accepting.as_deref(), &metrics);
+    if settings.limits {
+        keep_text(&mut measurements, &metrics, draft.prometheus, settings);
+    }
     let mut list: Json = measurements
         .iter()
         .map(|m| {
@@ -411,13 +415,48 @@ fn event(key: &DraftKey, draft: &Draft, settings: &Settings) -> Json {
     json!({"body": body, "group": group, "stream": stream, "timestamp": time})
 }
 
+/// Leaves only dimensions whose label stands in the event.
+fn keep_text(
+    measurements: &mut [Measurement<'_>],
+    metrics: &[&str],
+    prometheus: Option<&str>,
+    settings: &Settings,
+) {
+    for measurement in measurements {
+        for set in &mut measurement.dimensions {
+            set.retain(|name| is_text(name, metrics, prometheus, settings));
+        }
+        let mut seen = Vec::new();
+        measurement.dimensions.retain(|set| {
+            let new = !seen.contains(set);
+            seen.push(set.clone());
+            new
+        });
+    }
+}
+
+/// Whether the label of a name is what stands under it in the event.
+fn is_text(
+    name: &str,
+    metrics: &[&str],
+    prometheus: Option<&str>,
+    settings: &Settings,
+) -> bool {
+    let reserved: &[&str] = match settings.config.version.as_str() {
+        "0" => &["Version", "Timestamp", "CloudWatchMetrics"],
+        _ => &["Version", "_aws"],
+    };
+    let typed = prometheus.is_some() && name == "prom_metric_type";
+    !(reserved.contains(&name) || typed || metrics.contains(&name))
+}
+
 fn options() -> impl Strategy<Value = Config> {
     let rollup = prop::sample::select(vec![
         "ZeroAndSingleDimensionRollup",
         "SingleDimensionRollupOnly",
         "NoDimensionRollup",
     ]);
-    (rollup, any::<[bool; 7]>()).prop_map(|(rollup, [a, b, c, d, e, f, g])| {
+    (rollup, any::<[bool; 8]>()).prop_map(|(rollup, [a, b, c, d, e, f, g, h])| {
         let declaration = |sets: &[&[&str]], selector: &str| MetricDeclaration {
             dimensions: sets
                 .iter()
@@ -431,6 +470,7 @@ fn options() -> impl Strategy<Value = Config> {
             version: if a { "0" } else { "1" }.to_owned(),
             retain_initial_value_of_delta_metric: b,
             detailed_metrics: c,
+            enforce_limits: h,
             ..Config::default()
         };
         config.resource_to_telemetry_conversion.enabled = d;

@@ -1,0 +1,139 @@
+//! Where written events go: lines of text, or requests by log stream (spec 12.1, 12.2).
+
+use std::collections::HashMap;
+
+use super::events::Counts;
+use super::pool::Pool;
+use super::tables::{NONE, Target};
+use crate::cloudwatch_logs::request::{Limits, Request, Stream};
+
+/// Oldest event that the service takes, before now.
+const MAX_AGE_MS: i64 = 14 * 86_400_000;
+/// Newest event that the service takes, after now.
+const MAX_AHEAD_MS: i64 = 2 * 3_600_000;
+
+/// Where written events go.
+pub(crate) trait Sink {
+    /// Takes event number `at` with so many `values`; `write` appends it and returns its length.
+    /// Returns false for an event that it does not take because it is too large.
+    fn event(
+        &mut self,
+        at: u32,
+        target: u32,
+        time_ms: i64,
+        values: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> usize,
+    ) -> bool;
+
+    /// So many events were made smaller, their values among them; so many values found no room.
+    fn reduced(&mut self, events: u64, lost: u64);
+}
+
+/// Lines of text.
+#[derive(Debug, Default)]
+pub(crate) struct Lines(pub(crate) Vec<u8>);
+
+impl Sink for Lines {
+    fn event(
+        &mut self,
+        _at: u32,
+        _target: u32,
+        _time_ms: i64,
+        _values: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> usize,
+    ) -> bool {
+        write(&mut self.0);
+        self.0.push(b'\n');
+        true
+    }
+
+    fn reduced(&mut self, _events: u64, _lost: u64) {}
+}
+
+/// Requests by log stream.
+#[derive(Debug)]
+pub(crate) struct Requests<'a> {
+    now_ms: i64,
+    targets: &'a Pool<Target>,
+    /// Whether events that are too large are cut, as in the reference.
+    cuts: bool,
+    streams: Vec<Stream>,
+    index: HashMap<u32, usize, foldhash::fast::RandomState>,
+    last: (u32, usize),
+    counts: &'a mut Counts,
+}
+
+impl<'a> Requests<'a> {
+    /// Requests for events as seen at `now_ms`.
+    pub(crate) fn new(
+        now_ms: i64,
+        targets: &'a Pool<Target>,
+        cuts: bool,
+        counts: &'a mut Counts,
+    ) -> Self {
+        Self {
+            now_ms,
+            targets,
+            cuts,
+            streams: Vec::new(),
+            index: HashMap::default(),
+            last: (NONE, 0),
+            counts,
+        }
+    }
+
+    /// All requests; those of one stream stand in order.
+    pub(crate) fn finish(self) -> Vec<Request> {
+        let mut requests = Vec::with_capacity(self.streams.len());
+        for stream in self.streams {
+            self.counts.cut += stream.cut;
+            requests.extend(stream.into_requests());
+        }
+        requests
+    }
+}
+
+impl Sink for Requests<'_> {
+    #[inline]
+    fn event(
+        &mut self,
+        at: u32,
+        target: u32,
+        time_ms: i64,
+        values: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> usize,
+    ) -> bool {
+        if time_ms < self.now_ms - MAX_AGE_MS {
+            self.counts.too_old += values as u64;
+            return true;
+        }
+        if time_ms > self.now_ms + MAX_AHEAD_MS {
+            self.counts.too_new += values as u64;
+            return true;
+        }
+        if self.last.0 != target {
+            let Some(names) = self.targets.get(target) else {
+                return true;
+            };
+            let streams = &mut self.streams;
+            let number = *self.index.entry(target).or_insert_with(|| {
+                streams.push(Stream::new(names.clone(), Limits::default()));
+                streams.len() - 1
+            });
+            self.last = (target, number);
+        }
+        let Some(stream) = self.streams.get_mut(self.last.1) else {
+            return true;
+        };
+        if self.cuts {
+            stream.push(at, time_ms, write);
+            return true;
+        }
+        stream.push_whole(at, time_ms, write)
+    }
+
+    fn reduced(&mut self, events: u64, lost: u64) {
+        self.counts.reduced += events;
+        self.counts.too_large += lost;
+    }
+}
