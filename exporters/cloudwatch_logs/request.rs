@@ -97,7 +97,7 @@ impl Stream {
     }
 
     /// Adds event number `event`. `write` appends the message, escaped for a JSON string, and
-    /// returns its length without the escapes.
+    /// returns its length without the escapes. An event that is too large is cut.
     pub(crate) fn push(
         &mut self,
         event: u32,
@@ -105,18 +105,47 @@ impl Stream {
         write: impl FnOnce(&mut Vec<u8>) -> usize,
     ) {
         let start = self.body.len();
-        self.body.extend_from_slice(MESSAGE_START);
-        let message = self.body.len();
-        let mut size = write(&mut self.body) + EVENT_OVERHEAD;
+        let (message, mut size) = self.append(write);
         if size > self.limits.event {
             self.cut_message(message);
             self.cut += 1;
             size = self.limits.event;
         }
+        self.close(event, time_ms, start, size);
+    }
+
+    /// As [`Self::push`], but an event that is too large is not added; returns whether it was.
+    pub(crate) fn push_whole(
+        &mut self,
+        event: u32,
+        time_ms: i64,
+        write: impl FnOnce(&mut Vec<u8>) -> usize,
+    ) -> bool {
+        let start = self.body.len();
+        let (_, size) = self.append(write);
+        if size > self.limits.event {
+            self.body.truncate(start);
+            return false;
+        }
+        self.close(event, time_ms, start, size);
+        true
+    }
+
+    /// Appends a message; gives the place of its text in the body and its size.
+    #[inline]
+    fn append(&mut self, write: impl FnOnce(&mut Vec<u8>) -> usize) -> (usize, usize) {
+        self.body.extend_from_slice(MESSAGE_START);
+        let message = self.body.len();
+        let size = write(&mut self.body) + EVENT_OVERHEAD;
+        (message, size)
+    }
+
+    /// Ends the event that begins at `start`, in the next request if the open one is full.
+    #[inline]
+    fn close(&mut self, event: u32, time_ms: i64, mut start: usize, size: usize) {
         self.body.extend_from_slice(b"\",\"timestamp\":");
         write_i64(time_ms, &mut self.body);
         self.body.extend_from_slice(b"},");
-        let mut start = start;
         if self.is_full_for(size, time_ms) {
             let event = self.body.split_off(start);
             self.finish();
