@@ -159,10 +159,7 @@ fn is_java_frame(line: &str) -> bool {
 
 /// A label without class loader or module, which end at the first slash.
 fn without_module(label: &str) -> &str {
-    match label.split_once('/') {
-        Some((_, rest)) if !rest.is_empty() => rest,
-        _ => label,
-    }
+    label.split_once('/').map_or(label, |(_, rest)| rest)
 }
 
 fn after_first_char(text: &str) -> &str {
@@ -273,12 +270,11 @@ fn go<'a>(text: &'a str, chain: &mut Chain<'a, '_>) {
     let mut lines = text.lines().skip(1);
     let (mut path, mut number) = ("", 0);
     while let Some(mut label) = lines.next() {
+        // A text that breaks off still gives its last frame, with what is known.
         if is_goroutine(label) {
-            let Some(next) = lines.next() else { return };
-            label = next;
+            label = lines.next().unwrap_or("");
         }
-        let Some(place) = lines.next() else { return };
-        if let Some((found, line)) = go_place(place) {
+        if let Some((found, line)) = lines.next().and_then(go_place) {
             (path, number) = (found, line);
         }
         chain.frame(path, number, label);
@@ -287,9 +283,18 @@ fn go<'a>(text: &'a str, chain: &mut Chain<'a, '_>) {
 
 /// `goroutine ... running ...:`, the line above a goroutine's frames.
 fn is_goroutine(line: &str) -> bool {
-    let rest = line.split_once("goroutine").map(|(_, rest)| rest);
-    let rest = rest.and_then(|rest| rest.split_once("running"));
-    rest.is_some_and(|(_, rest)| rest.contains(':'))
+    let between = line.strip_prefix("goroutine");
+    let Some(between) = between.and_then(|rest| rest.strip_suffix(':')) else {
+        return false;
+    };
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    // What stands before decides whether `goroutine` itself goes on.
+    between.match_indices("running").any(|(at, found)| {
+        let (before, after) = (between.get(..at), between.get(at + found.len()..));
+        let before = before.and_then(|b| b.chars().next_back()).unwrap_or('e');
+        let after = after.and_then(|a| a.chars().next()).unwrap_or(':');
+        !is_word(before) && !is_word(after)
+    })
 }
 
 /// The first `path:line` of a line.

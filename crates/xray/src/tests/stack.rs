@@ -7,7 +7,7 @@ use super::*;
 
 /// Frames as `label@path:line`, an exception a line of type, message and frames.
 fn shown(language: Language, stacktrace: &str) -> Vec<String> {
-    let mut ids = Ids::new(1);
+    let mut ids = Ids::seeded(1);
     let exceptions = read(language, "T", "m", stacktrace, &mut ids);
     for pair in exceptions.windows(2) {
         assert_eq!(pair[0].cause, Some(pair[1].id));
@@ -47,7 +47,7 @@ fn java_frames_and_causes() {
         shown(Language::Java, text),
         [
             "T|m|a.B.c@B.java:99,/com.x.Y.z@Y.java:1,sun.Z.run@Native Method:0,\
-             no.Slash.behind/@X.java:2,odd.Line@X.java:0,huge.Line@X.java:9223372036854775807",
+             @X.java:2,odd.Line@X.java:0,huge.Line@X.java:9223372036854775807",
             "java.lang.Error|two lines|d.E.f@E.java:4",
             "java.lang.NoMessage||g.H.i@H.java:5",
         ]
@@ -152,9 +152,24 @@ fn go_frames() {
         main.cut()";
     assert_eq!(
         shown(Language::Go, text),
-        ["T|m|main.f(0x1)@/srv/main.go:15,main.g()@/srv/main.go:15,main.h()@/x/h.go:22"]
+        [
+            "T|m|main.f(0x1)@/srv/main.go:15,main.g()@/srv/main.go:15,main.h()@/x/h.go:22,main.cut()@/x/h.go:22"
+        ]
     );
-    assert_eq!(shown(Language::Go, "x\ngoroutine 1 [running]:"), ["T|m|"]);
+    assert_eq!(
+        shown(Language::Go, "x\ngoroutine 1 [running]:"),
+        ["T|m|@:0"]
+    );
+    for (line, skipped) in [
+        ("goroutine 1 [running]:", true),
+        ("goroutine 5 [not running, running]:", true),
+        ("goroutine 5 [running", false),
+        ("goroutine 5 [overrunning]:", false),
+        ("goroutinerunning:", false),
+        (" goroutine 1 [running]:", false),
+    ] {
+        assert_eq!(is_goroutine(line), skipped, "{line}");
+    }
 }
 
 proptest! {
