@@ -44,6 +44,10 @@ pub struct Config {
     /// reference, which does not know them, leaves a URL without host, a span without `sql` block,
     /// a call without the name of its peer. Not in the reference.
     pub current_semantic_conventions: bool,
+    /// Makes every document one of X-Ray's published schema: names from attributes lose characters the
+    /// schema does not allow and end at 200 bytes, like those from span names; a span without an id
+    /// gets one; an annotation without a name is left out. The reference sends these as they are.
+    pub strict_schema: bool,
 }
 
 /// What is reported to X-Ray about the program's own work (awsxray, section 9).
@@ -84,6 +88,7 @@ impl Default for Config {
             resource_arn: String::new(),
             timeout: Duration::from_secs(5),
             current_semantic_conventions: false,
+            strict_schema: false,
         }
     }
 }

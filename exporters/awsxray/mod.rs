@@ -92,5 +92,6 @@ fn settings(config: &Config, gates: &Gates) -> Settings {
         any_trace_age: gates.is_on("exporter.awsxray.skiptimestampvalidation", true),
         allow_dot: gates.is_on("exporter.xray.allowDot", true),
         current_names: config.current_semantic_conventions,
+        strict: config.strict_schema,
     }
 }

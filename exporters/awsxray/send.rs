@@ -1,7 +1,7 @@
 //! Calls `PutTraceSegments`, one after the other, and reads what it says about each document.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use weir_core::{
     Batch, BoxFut, Cause, Data, Deadline, Exporter, Fatal, Reject,
 };
 use weir_model::Traces;
-use weir_xray::{Body, Ids, Request, Settings, Translator};
+use weir_xray::{Body, Request, Settings, Translator};
 
 use super::meters::Meters;
 use super::report::Reporter;
@@ -26,8 +26,6 @@ pub(super) struct XRayExporter {
     attempts: u32,
     meters: Meters,
     reporter: Option<Reporter>,
-    /// Seeds the ids of each batch.
-    ids: Mutex<Ids>,
 }
 
 /// What of a batch is to be sent again.
@@ -53,17 +51,14 @@ impl XRayExporter {
             attempts,
             meters,
             reporter,
-            ids: Mutex::new(Ids::new(fastrand::u64(..))),
         }
     }
 
     /// Sends all documents of the spans, in order, at most 50 a call; the first failing call ends it
     /// (XR-47, XR-49).
     async fn send_all(&self, traces: &Traces) -> Result<(), (Reject, Left)> {
-        let seed = self.ids.lock().unwrap_or_else(PoisonError::into_inner).next_id();
-        let mut ids = Ids::new(u64::from_be_bytes(seed));
         let now = i64::try_from(self.meters.clock.unix_ms() / 1000).unwrap_or(i64::MAX);
-        let mut translator = Translator::new(&self.settings, &mut ids, now);
+        let mut translator = Translator::new(&self.settings, now);
         let mut body = Body::default();
         let mut ready: Option<Request> = None;
         let mut put_back = BTreeSet::new();

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use weir_model::series::{Resource, Scope};
 use weir_model::{Attributes, Interner, Traces, TracesBuilder, ValueRef};
-use weir_xray::{Body, Ids, Request, Settings, Translator};
+use weir_xray::{Body, Request, Settings, Translator};
 
 /// Name, kind and attributes of a span.
 type Shape = (
@@ -126,8 +126,7 @@ fn batch(spans: usize) -> Vec<u8> {
 }
 
 fn bodies(traces: &Traces, settings: &Settings) -> Vec<Request> {
-    let mut ids = Ids::new(7);
-    let mut translator = Translator::new(settings, &mut ids, 1_795_364_000);
+    let mut translator = Translator::new(settings, 1_795_364_000);
     let (mut body, mut requests) = (Body::default(), Vec::new());
     for span in traces.spans().enumerate() {
         let added = translator.add(span, &mut body, |body| requests.extend(body.finish()));

@@ -99,11 +99,15 @@ pub(crate) fn write(
             let first = w.mark();
             let remote = matches!(kind, Kind::Client | Kind::Producer);
             let sdk = is_sdk_call(scan);
+            let mut left = w.detail.max_exceptions;
             for event in span.events() {
+                if left == 0 {
+                    break;
+                }
                 if event.name() == EXCEPTION {
-                    write_event(w, event, language, remote, ids);
+                    left -= write_event(w, event, (language, remote), left, ids);
                 } else if sdk && event.name() == SDK_FAILURE {
-                    write_sdk_failure(w, event, ids);
+                    left -= write_sdk_failure(w, event, ids);
                 }
             }
             if w.wrote_since(first) {
@@ -116,15 +120,15 @@ pub(crate) fn write(
     }
 }
 
-/// Writes the exceptions of one event.
+/// Writes the exceptions of one event, at most `left`; their number.
 fn write_event(
     w: &mut DocumentWriter<'_>,
     event: EventRef<'_>,
-    language: Language,
-    remote: bool,
+    (language, remote): (Language, bool),
+    left: usize,
     ids: &mut Ids,
-) {
-    let (mut kind, mut message, mut stacktrace) = ("", "", "");
+) -> usize {
+    let (mut kind, mut message, mut stacktrace) = (None, None, None);
     for (name, value) in event.attributes().iter() {
         let slot = match name {
             "exception.type" => &mut kind,
@@ -132,11 +136,19 @@ fn write_event(
             "exception.stacktrace" => &mut stacktrace,
             _ => continue,
         };
-        *slot = value.as_str().unwrap_or("");
+        // Of equal names the first one counts.
+        slot.get_or_insert(value.as_str().unwrap_or(""));
     }
-    for exception in stack::read(language, kind, message, stacktrace, ids) {
-        write_exception(w, &exception, remote);
+    let [kind, message, stacktrace] = [kind, message, stacktrace].map(Option::unwrap_or_default);
+    let mut exceptions = stack::read(language, kind, message, stacktrace, ids);
+    exceptions.truncate(left);
+    if let Some(innermost) = exceptions.last_mut() {
+        innermost.cause = None;
     }
+    for exception in &exceptions {
+        write_exception(w, exception, remote);
+    }
+    exceptions.len()
 }
 
 fn write_exception(w: &mut DocumentWriter<'_>, exception: &Exception<'_>, remote: bool) {
@@ -167,22 +179,33 @@ fn write_exception(w: &mut DocumentWriter<'_>, exception: &Exception<'_>, remote
             w.close_object();
         }
         w.close_array();
+        // X-Ray's own member for frames that are left out.
+        let left_out = exception.stack.len().saturating_sub(w.detail.max_frames);
+        if let (1.., Ok(left_out)) = (left_out, i64::try_from(left_out)) {
+            w.raw(member!("truncated"));
+            w.int(left_out);
+        }
     }
     w.close_object();
 }
 
-/// Writes a failed try of an SDK call as an exception: `<code>@<seconds>@<text>` (XR-24).
-fn write_sdk_failure(w: &mut DocumentWriter<'_>, event: EventRef<'_>, ids: &mut Ids) {
+/// Writes a failed try of an SDK call as an exception: `<code>@<seconds>@<text>` (XR-24). The number
+/// of exceptions: none if the event lacks code or text.
+fn write_sdk_failure(w: &mut DocumentWriter<'_>, event: EventRef<'_>, ids: &mut Ids) -> usize {
     let (mut code, mut text): (Option<ValueRef<'_>>, Option<&str>) = (None, None);
     for (name, value) in event.attributes().iter() {
         match name {
-            "http.response.status_code" => code = Some(value),
-            "aws.http.error_message" => text = Some(value.as_str().unwrap_or("")),
+            "http.response.status_code" => {
+                code.get_or_insert(value);
+            }
+            "aws.http.error_message" => {
+                text.get_or_insert(value.as_str().unwrap_or(""));
+            }
             _ => {}
         }
     }
     let (Some(code), Some(text)) = (code, text) else {
-        return;
+        return 0;
     };
     let micros = event.time_ns() / 1000;
     let seconds = format!("{:.6}", micros as f64 / 1e6);
@@ -194,4 +217,5 @@ fn write_sdk_failure(w: &mut DocumentWriter<'_>, event: EventRef<'_>, ids: &mut 
     w.raw(concat!(member!("type"), "\\\"aws.http.error.event\\\","));
     w.raw(concat!(member!("remote"), "true,"));
     w.close_object();
+    1
 }

@@ -1,23 +1,57 @@
 //! Trace and segment ids in X-Ray's form.
 
+use weir_model::traces::SpanRef;
+
 /// Oldest trace id the service takes, in seconds (28 days).
 const MAX_AGE: i64 = 28 * 24 * 60 * 60;
 /// How far a trace id's time may lie ahead, in seconds.
 const MAX_SKEW: i64 = 300;
 
-/// The random ids of split segments and exceptions.
+/// The made-up ids of one span: of the service half of a split segment, and of exceptions.
+///
+/// The reference draws them at random. Here they are a hash of what the span is known by, so that a
+/// span that is sent again, also by another process, gives the same documents again: X-Ray takes a
+/// document with a known id in the place of the first one.
 #[derive(Debug)]
-pub struct Ids(fastrand::Rng);
+pub(crate) struct Ids {
+    seed: u64,
+    made: u64,
+}
 
 impl Ids {
-    /// A source of ids; `seed` decides them all, so it must differ between processes.
-    pub fn new(seed: u64) -> Self {
-        Self(fastrand::Rng::with_seed(seed))
+    /// The ids of a span. Kind and start tell spans apart that share an id, which Zipkin's do.
+    pub(crate) fn of_span(trace_id: [u8; 16], span: SpanRef<'_>) -> Self {
+        let trace_id = u128::from_be_bytes(trace_id);
+        let id = span_id(span.span_id()).map_or(0, u64::from_be_bytes);
+        let seed = mixed((trace_id >> 64) as u64, trace_id as u64);
+        let seed = mixed(seed, id);
+        let seed = mixed(seed ^ span.kind() as u64, span.start_ns());
+        Self { seed, made: 0 }
     }
+
+    /// Ids of no span in particular.
+    #[cfg(test)]
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self { seed, made: 0 }
+    }
+
     /// The next id.
-    pub fn next_id(&mut self) -> [u8; 8] {
-        self.0.u64(..).to_be_bytes()
+    pub(crate) fn next_id(&mut self) -> [u8; 8] {
+        self.made += 1;
+        mixed(self.seed, self.made).to_be_bytes()
     }
+}
+
+/// Both numbers folded into one that looks random.
+fn mixed(a: u64, b: u64) -> u64 {
+    // Digits of pi.
+    const A: u64 = 0x243f_6a88_85a3_08d3;
+    const B: u64 = 0x1319_8a2e_0370_7344;
+    let product = u128::from(a ^ A) * u128::from(b ^ B);
+    let folded = (product as u64) ^ (product >> 64) as u64;
+    // A product of small numbers is small: one more round spreads it.
+    let product = u128::from(folded ^ B) * u128::from(A);
+    (product as u64) ^ (product >> 64) as u64
 }
 
 /// The eight bytes of a span id; `None` for an absent one (empty or all zero). Ids of another
@@ -43,7 +77,45 @@ pub(crate) fn is_recent(trace_id: [u8; 16], now_seconds: i64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::HashSet;
+    use std::sync::Arc;
+
+    use weir_model::TracesBuilder;
+
     use super::*;
+
+    #[test]
+    fn made_up_ids_are_the_same_each_time_and_differ_between_spans() {
+        let (resource, scope) = (Arc::default(), Arc::default());
+        let mut builder = TracesBuilder::default();
+        for n in 1..=1000_u64 {
+            for kind in 1..=2 {
+                let mut span = builder.push(&resource, &scope);
+                span.set_ids(&[1; 16], &n.to_be_bytes(), &[]);
+                span.set_kind(kind);
+            }
+        }
+        let traces = builder.finish();
+        let all = || {
+            let mut ids = Vec::new();
+            for span in traces.spans() {
+                let mut of_span = Ids::of_span([1; 16], span);
+                ids.extend([of_span.next_id(), of_span.next_id(), of_span.next_id()]);
+            }
+            ids
+        };
+        let made = all();
+        assert_eq!(made, all());
+        assert_eq!(made.iter().collect::<HashSet<_>>().len(), 6000);
+        // Bits are spread: each is set in about half of them.
+        for bit in 0..64 {
+            let set = made
+                .iter()
+                .filter(|id| u64::from_be_bytes(**id) >> bit & 1 == 1);
+            assert!((2700..3300).contains(&set.count()), "{bit}");
+        }
+    }
 
     fn at(seconds: u32) -> [u8; 16] {
         let mut id = [7; 16];

@@ -28,6 +28,10 @@ pub(crate) struct Detail {
     pub max_text: usize,
     /// Most frames of one exception's stack.
     pub max_frames: usize,
+    /// Most exceptions.
+    pub max_exceptions: usize,
+    /// Most links to other spans.
+    pub max_links: usize,
     /// Whether metadata is written at all.
     pub metadata: bool,
 }
@@ -37,18 +41,24 @@ impl Detail {
     pub(crate) const FULL: Detail = Detail {
         max_text: usize::MAX,
         max_frames: usize::MAX,
+        max_exceptions: usize::MAX,
+        max_links: usize::MAX,
         metadata: true,
     };
     /// What an oversized document is cut to first.
     pub(crate) const SHORT_TEXTS: Detail = Detail {
         max_text: 2048,
         max_frames: 50,
+        max_exceptions: 20,
+        max_links: 100,
         metadata: true,
     };
     /// What is tried last.
     pub(crate) const NO_METADATA: Detail = Detail {
         max_text: 512,
         max_frames: 10,
+        max_exceptions: 5,
+        max_links: 20,
         metadata: false,
     };
 }

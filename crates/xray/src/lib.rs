@@ -8,12 +8,12 @@
 //! ```
 //! # use std::sync::Arc;
 //! # use weir_model::{Resource, Scope, TracesBuilder};
-//! # use weir_xray::{Body, Ids, Settings, Translator};
+//! # use weir_xray::{Body, Settings, Translator};
 //! # let mut builder = TracesBuilder::default();
 //! # builder.push(&Arc::new(Resource::default()), &Arc::new(Scope::default())).set_name("GET /");
 //! # let traces = builder.finish();
-//! let (settings, mut ids, now_seconds) = (Settings::default(), Ids::new(7), 1_795_364_000);
-//! let mut translator = Translator::new(&settings, &mut ids, now_seconds);
+//! let (settings, now_seconds) = (Settings::default(), 1_795_364_000);
+//! let mut translator = Translator::new(&settings, now_seconds);
 //! let (mut body, mut requests) = (Body::default(), Vec::new());
 //! for span in traces.spans().enumerate() {
 //!     let added = translator.add(span, &mut body, |body| requests.extend(body.finish()));
@@ -40,5 +40,4 @@ mod stack;
 mod tests;
 
 pub use body::{Body, Document, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, Request};
-pub use ids::Ids;
 pub use segment::{Settings, Skipped, Translator};

@@ -77,11 +77,13 @@ pub(crate) fn write<'s>(
     }
 }
 
-/// Keys that the span itself wants as annotations: the texts of a list `aws.xray.annotations`.
+/// Keys that the span itself wants as annotations: the texts of a list `aws.xray.annotations`, sorted.
 fn listed_keys<'a>(scan: &Scan<'a>, taken: KeySet) -> Vec<&'a str> {
     match scan.get(Key::AwsXrayAnnotations) {
         Some(ValueRef::List(list)) if taken.has(Key::AwsXrayAnnotations) => {
-            list.iter().filter_map(|item| item.as_str()).collect()
+            let mut keys: Vec<&str> = list.iter().filter_map(|item| item.as_str()).collect();
+            keys.sort_unstable();
+            keys
         }
         _ => Vec::new(),
     }
@@ -105,7 +107,7 @@ impl<'s> Parts<'s, '_> {
     }
 
     fn is_indexed(&self, name: &str) -> bool {
-        self.settings.indexes(name) || self.listed.contains(&name)
+        self.settings.indexes(name) || self.listed.binary_search(&name).is_ok()
     }
 
     /// Attributes of the span that are left, and those the configuration brings back (XR-39).
@@ -139,7 +141,8 @@ impl<'s> Parts<'s, '_> {
         }
         if self.settings.indexes_any() || !self.listed.is_empty() {
             for entry in self.left() {
-                if is_scalar(entry.value) && self.is_indexed(entry.name) {
+                let has_key = !(self.settings.strict && entry.name.is_empty());
+                if has_key && is_scalar(entry.value) && self.is_indexed(entry.name) {
                     let key = annotation_key(entry.name, self.settings.allow_dot);
                     entries.push((key, Source::Value(entry.value)));
                 }

@@ -10,6 +10,8 @@ use crate::segment::Kind;
 
 /// Most bytes of a name made from the span's name (service limit).
 const MAX_NAME: usize = 200;
+/// Name of a span without one.
+const DEFAULT_NAME: &str = "span";
 
 /// A name, and what it says about the namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,34 @@ impl<'a> Name<'a> {
             host: None,
             torn_bytes: 0,
             from_aws_service: false,
+        }
+    }
+}
+
+impl Name<'_> {
+    /// The name as X-Ray's schema wants it, whatever it came from: with the characters it takes and
+    /// within its length, cut between characters.
+    pub(crate) fn into_valid(self) -> Self {
+        let len = self.text.len() + self.host.map_or(0, |host| host.len() + 1);
+        let valid = |text: &str| text.chars().all(is_name_char);
+        let fits = (1..=MAX_NAME).contains(&len) && self.torn_bytes == 0;
+        if fits && valid(&self.text) && self.host.is_none_or(valid) {
+            return self;
+        }
+        let mut text: String = self.text.chars().filter(|c| is_name_char(*c)).collect();
+        if let Some(host) = self.host {
+            text.push('@');
+            text.extend(host.chars().filter(|c| is_name_char(*c)));
+        }
+        text.truncate(text.floor_char_boundary(MAX_NAME));
+        if text.is_empty() {
+            text.push_str(DEFAULT_NAME);
+        }
+        Self {
+            text: text.into(),
+            host: None,
+            torn_bytes: 0,
+            from_aws_service: self.from_aws_service,
         }
     }
 }
@@ -203,7 +233,7 @@ fn has_valid_escapes(text: &str) -> bool {
 /// A span name with the characters X-Ray takes, within its length (XR-09).
 fn sanitised(name: &str) -> Name<'_> {
     if name.is_empty() {
-        return Name::plain("span");
+        return Name::plain(DEFAULT_NAME);
     }
     let text: Cow<'_, str> = if name.chars().all(is_name_char) {
         name.into()
@@ -212,7 +242,7 @@ fn sanitised(name: &str) -> Name<'_> {
         kept.into()
     };
     if text.is_empty() {
-        return Name::plain("span");
+        return Name::plain(DEFAULT_NAME);
     }
     if text.len() <= MAX_NAME {
         return Name {

@@ -61,6 +61,8 @@ pub struct Settings {
     pub allow_dot: bool,
     /// `current_semantic_conventions`.
     pub current_names: bool,
+    /// `strict_schema`.
+    pub strict: bool,
 }
 
 impl Default for Settings {
@@ -73,6 +75,7 @@ impl Default for Settings {
             any_trace_age: true,
             allow_dot: true,
             current_names: false,
+            strict: false,
         }
     }
 }
@@ -111,7 +114,6 @@ impl From<TooLarge> for Skipped {
 #[derive(Debug)]
 pub struct Translator<'s, 'a> {
     settings: &'s Settings,
-    ids: &'s mut Ids,
     now_seconds: i64,
     resource: Option<Arc<ResourceView>>,
     scan: Scan<'a>,
@@ -149,10 +151,9 @@ struct Subject<'s, 'a> {
 
 impl<'s, 'a> Translator<'s, 'a> {
     /// A translator for one batch. `now_seconds` (Unix) matters where the age of trace ids does.
-    pub fn new(settings: &'s Settings, ids: &'s mut Ids, now_seconds: i64) -> Self {
+    pub fn new(settings: &'s Settings, now_seconds: i64) -> Self {
         Self {
             settings,
-            ids,
             now_seconds,
             resource: None,
             scan: Scan::new(),
@@ -172,19 +173,21 @@ impl<'s, 'a> Translator<'s, 'a> {
         let resource = self.resource_view(span.resource());
         self.scan.read(span.attributes());
         let subject = Subject::new(span, trace_id, &self.scan, &resource, self.settings);
-        let own = ids::span_id(span.span_id());
+        let mut ids = Ids::of_span(trace_id, span);
+        let own =
+            ids::span_id(span.span_id()).or_else(|| self.settings.strict.then(|| ids.next_id()));
         let calls_out = !matches!(subject.kind, Kind::Server | Kind::Internal);
         let parts = if !subject.local_root {
             [Some((Part::Whole, own)), None]
         } else if !calls_out {
             [Some((Part::LocalRoot, own)), None]
         } else {
-            let id = self.ids.next_id();
+            let id = ids.next_id();
             let service = (Part::Service { id }, Some(id));
             [Some((Part::Dependency { service: id }, own)), Some(service)]
         };
         for (part, id) in parts.into_iter().flatten() {
-            let ids = &mut *self.ids;
+            let ids = &mut ids;
             self.unprintable += body.add((index, id), |w| subject.write(w, part, id, ids))?;
             if body.is_full() {
                 full(body);
@@ -319,7 +322,17 @@ impl<'s, 'a> Subject<'s, 'a> {
         w.raw("}");
     }
 
+    /// The name, in strict mode as the schema wants it.
     fn name(&self, part: Part) -> Name<'_> {
+        let name = self.found_name(part);
+        if self.settings.strict {
+            name.into_valid()
+        } else {
+            name
+        }
+    }
+
+    fn found_name(&self, part: Part) -> Name<'_> {
         match part {
             Part::Dependency { .. } => {
                 let remote = self.scan.filled(Key::AwsRemoteService);
@@ -442,7 +455,7 @@ fn write_links(w: &mut DocumentWriter<'_>, span: SpanRef<'_>) {
     let before = w.mark();
     w.raw(concat!(member!("links"), "["));
     let first = w.mark();
-    for link in span.links() {
+    for link in span.links().take(w.detail.max_links) {
         write_link(w, link);
     }
     if w.wrote_since(first) {

@@ -50,8 +50,8 @@ fn older_system_name(system: &str) -> &str {
     }
 }
 
-/// The block of a span, and what it takes. `current_names` also reads `db.system.name`,
-/// `db.namespace` and `db.query.text`, where the older names are absent.
+/// The block of a span, and what it takes. `current_names` also reads `db.system.name` and
+/// `db.namespace` where the older names are absent.
 pub(crate) fn find<'a>(scan: &Scan<'a>, current_names: bool) -> Option<(Sql<'a>, KeySet)> {
     let mut tells = KeySet::of(&[Key::DbSystem]);
     if current_names {
@@ -68,11 +68,16 @@ pub(crate) fn find<'a>(scan: &Scan<'a>, current_names: bool) -> Option<(Sql<'a>,
     if !is_sql(system) {
         return None;
     }
-    let text = |old, new| scan.text(old).or_else(|| current(new)).unwrap_or("");
+    let name = scan.text(Key::DbName);
+    // Without `db.statement` the reference leaves this member out. Filling it changes nothing else:
+    // `db.query.text` stays metadata as there.
+    let statement = scan.filled(Key::DbStatement);
     let sql = Sql {
         system,
-        name: text(Key::DbName, Key::DbNamespace),
-        statement: text(Key::DbStatement, Key::DbQueryText),
+        name: name.or_else(|| current(Key::DbNamespace)).unwrap_or(""),
+        statement: statement
+            .or_else(|| scan.text(Key::DbQueryText))
+            .unwrap_or(""),
     };
     let taken = if current_names {
         OLD_NAMES.and(CURRENT_NAMES)

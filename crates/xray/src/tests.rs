@@ -2,4 +2,5 @@
 
 mod documents;
 mod random;
+mod schema;
 mod support;

@@ -12,7 +12,7 @@ use regex::{Captures, Regex};
 use serde_json::Value as Json;
 use weir_config::{Origin, Source, decode_and_validate, parse_yaml};
 use weir_model::Traces;
-use weir_xray::{Body, Ids, Request, Settings, Skipped, Translator};
+use weir_xray::{Body, Request, Settings, Skipped, Translator};
 
 use super::super::config::Config;
 use super::super::settings;
@@ -65,11 +65,10 @@ fn differs(case: &str) -> Option<String> {
     let gates = [(SKIP_AGE, case != EPOCH_CHECKED)];
     let settings = settings(&config(case), &gates.into_iter().collect());
     let input: Json = serde_json::from_str(&fill(&read(case, "input.json"))).unwrap();
-    let mut ids = Ids::new(7);
     let mut made = Vec::new();
     let mut batches = Vec::new();
     for step in input["steps"].as_array().unwrap() {
-        let sent = translate(&step["body"], &settings, &mut ids);
+        let sent = translate(&step["body"], &settings);
         batches.extend(sent.iter().map(|documents| Json::from(documents.len())));
         made.extend(sent.into_iter().flatten());
     }
@@ -175,9 +174,9 @@ fn equal(wanted: &Json, made: &Json, names: &mut HashMap<String, String>) -> boo
 }
 
 /// The documents of a request, by call.
-fn translate(request: &Json, settings: &Settings, ids: &mut Ids) -> Vec<Vec<Json>> {
+fn translate(request: &Json, settings: &Settings) -> Vec<Vec<Json>> {
     let traces = Traces::from_json(request.to_string().as_bytes(), &Arc::default()).unwrap();
-    let mut translator = Translator::new(settings, ids, T0);
+    let mut translator = Translator::new(settings, T0);
     let (mut body, mut requests) = (Body::default(), Vec::new());
     for span in traces.spans().enumerate() {
         let added = translator.add(span, &mut body, |body| requests.extend(body.finish()));

@@ -1,12 +1,13 @@
-//! Whatever is sent, every document is JSON and nothing panics.
+//! Whatever is sent, every document is one that X-Ray takes, and nothing panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use weir_model::series::{Resource, Scope};
-use weir_model::{Attributes, Traces, TracesBuilder, Value};
+use weir_model::{Attributes, Interner, Traces, TracesBuilder, Value};
 
+use super::schema::{self, Rules};
 use super::support::translate;
 use crate::keys::Key;
 use crate::segment::Settings;
@@ -47,7 +48,9 @@ fn value() -> impl Strategy<Value = Value> {
         Just("java".to_owned()),
         Just("{\"a\":[1,null]}".to_owned()),
         Just("mysql://u:p@db:1/x".to_owned()),
-        Just("x\n\tat a.b(c:1)\nCaused by: X:".to_owned()),
+        stacktrace(),
+        Just("a name (with) *signs*".to_owned()),
+        (".", 0usize..400).prop_map(|(text, times)| text.repeat(times)),
         ".{0,30}",
         "[\\x00-\\x7f]{0,20}",
     ];
@@ -67,6 +70,92 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Pieces of stack traces of all languages, mostly malformed.
+fn stacktrace() -> impl Strategy<Value = String> {
+    let pieces = vec![
+        "Error: x",
+        "\n",
+        "\n",
+        "\r\n",
+        "\tat a.b(c:1)",
+        "\tat ",
+        "Caused by: X:",
+        "Caused by: ",
+        ": ",
+        "  File \"a\", line 1, in f",
+        "  File \"",
+        ", line ",
+        "    at f (a:1:2)",
+        "    at ",
+        "(",
+        ")",
+        "During handling of the above exception, another exception occurred:",
+        "   at A.B() in /c:line 1",
+        " in ",
+        ":line",
+        "goroutine 1 [running]:",
+        "\t/a/b.go:1 +0x1",
+        "native",
+        "\u{d55c}",
+    ];
+    prop::collection::vec(prop::sample::select(pieces), 0..12).prop_map(|pieces| pieces.concat())
+}
+
+/// Attributes of a resource: a platform mostly, and a language with stacks.
+fn resource() -> impl Strategy<Value = Vec<(String, Value)>> {
+    let languages = vec![
+        "java",
+        "python",
+        "javascript",
+        "dotnet",
+        "php",
+        "go",
+        "ruby",
+    ];
+    let platforms = vec![
+        "aws_ec2",
+        "aws_ecs",
+        "aws_eks",
+        "aws_elastic_beanstalk",
+        "aws_app_runner",
+        "aws_lambda",
+        "x",
+    ];
+    let known = (
+        prop::sample::select(languages),
+        prop::sample::select(platforms),
+        prop::sample::select(vec!["aws", "gcp", ""]),
+    );
+    (known, attributes()).prop_map(|((language, platform, provider), mut list)| {
+        for (key, text) in [
+            ("telemetry.sdk.language", language),
+            ("cloud.platform", platform),
+            ("cloud.provider", provider),
+        ] {
+            list.push((key.to_owned(), Value::Str(text.to_owned())));
+        }
+        list
+    })
+}
+
+/// Exceptions, failed tries of an SDK, anything.
+fn event() -> impl Strategy<Value = (String, Vec<(String, Value)>)> {
+    let names = vec!["exception", "exception", "HTTP request failure", "x", ""];
+    let exception = (stacktrace(), ".{0,9}").prop_map(|(stack, message)| {
+        let list = [
+            ("exception.stacktrace", stack),
+            ("exception.message", message),
+        ];
+        let list = list.map(|(key, text)| (key.to_owned(), Value::Str(text)));
+        ("exception".to_owned(), list.to_vec())
+    });
+    let any = (prop::sample::select(names), attributes());
+    prop_oneof![
+        exception,
+        any.prop_map(|(name, list)| (name.to_owned(), list))
+    ]
+}
+
 fn attributes() -> impl Strategy<Value = Vec<(String, Value)>> {
     prop::collection::vec((name(), value()), 0..14)
 }
@@ -83,14 +172,13 @@ prop_compose! {
 
 prop_compose! {
     fn traces()(
-        resource in attributes(),
+        resource in resource(),
         own in attributes(),
-        event in attributes(),
-        event_name in prop::sample::select(vec!["exception", "HTTP request failure", "x"]),
+        events in prop::collection::vec(event(), 0..4),
         link in prop::option::of((id(16), id(8), attributes())),
         ids in (id(16), id(8), id(8)),
-        (name, kind) in (".{0,20}", -1i32..7),
-        (status, message) in (0i32..3, ".{0,5}"),
+        (name, kind) in (prop_oneof![4 => ".{0,20}", 1 => ".{180,300}"], -1i32..7),
+        (status, message) in (-1i32..5, ".{0,5}"),
         times in (any::<u64>(), any::<u64>()),
     ) -> Traces {
         let resource = Arc::new(Resource {
@@ -107,9 +195,11 @@ prop_compose! {
         for (key, value) in &own {
             span.set_value(key, value);
         }
-        let mut to = span.add_event(times.0, event_name);
-        for (key, value) in &event {
-            to.set_value(key, value);
+        for (name, list) in &events {
+            let mut to = span.add_event(times.0, name);
+            for (key, value) in list {
+                to.set_value(key, value);
+            }
         }
         if let Some((trace, span_id, list)) = &link {
             let mut to = span.add_link(trace, span_id, "");
@@ -117,13 +207,47 @@ prop_compose! {
                 to.set_value(key, value);
             }
         }
+        // By way of the wire, as spans come in.
+        let mut bytes = Vec::new();
+        builder.finish().encode_otlp(&mut bytes);
+        Traces::from_otlp(bytes.into(), &Arc::new(Interner::default())).unwrap()
+    }
+}
+
+prop_compose! {
+    /// One span with too much of something.
+    fn large_traces()(
+        (texts, bytes) in (0usize..30, 1usize..20_000),
+        (exceptions, frames) in (0usize..40, 0usize..600),
+        links in 0usize..800,
+        unit in prop::sample::select(vec!["x", "\"", "\u{1}", "\u{d55c}", "<"]),
+    ) -> Traces {
+        let resource = Arc::new(Resource {
+            attributes: [("telemetry.sdk.language", "java")].into_iter().collect::<Attributes>(),
+            ..Resource::default()
+        });
+        let mut builder = TracesBuilder::default();
+        let mut span = builder.push(&resource, &Arc::new(Scope::default()));
+        span.set_ids(&[1; 16], &[2; 8], &[3; 8]);
+        for n in 0..texts {
+            span.set_value(&format!("key.{n}"), &Value::Str(unit.repeat(bytes)));
+        }
+        let frame = format!("\n\tat com.example.{}(A.java:1)", unit.replace('\u{1}', "y"));
+        for _ in 0..exceptions {
+            let stack = format!("x{}\nCaused by: Y: z{}", frame.repeat(frames), frame.repeat(frames));
+            let mut event = span.add_event(1, "exception");
+            event.set_value("exception.stacktrace", &Value::Str(stack));
+        }
+        for _ in 0..links {
+            span.add_link(&[4; 16], &[5; 8], "").set_value("k", &Value::Str(unit.repeat(99)));
+        }
         builder.finish()
     }
 }
 
 prop_compose! {
     fn any_settings()(
-        flags in prop::array::uniform4(any::<bool>()),
+        flags in prop::array::uniform5(any::<bool>()),
         indexed in prop::collection::vec(name(), 0..3),
         groups in prop::collection::vec(".{0,4}", 0..2),
     ) -> Settings {
@@ -133,6 +257,7 @@ prop_compose! {
             any_trace_age: flags[1],
             allow_dot: flags[2],
             current_names: flags[3],
+            strict: flags[4],
             log_groups: groups,
         }
     }
@@ -140,16 +265,46 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn any_span_gives_json(traces in traces(), settings in any_settings()) {
+    fn any_span_gives_documents_of_the_schema(traces in traces(), settings in any_settings()) {
         let made = translate(&traces, &settings);
-        for (text, document) in made.texts().iter().zip(made.documents()) {
-            prop_assert!(text.ends_with('\n') && text.len() <= 64 * 1024);
-            prop_assert_eq!(document["trace_id"].as_str().unwrap().len(), 35);
-            prop_assert!(document["name"].is_string() && document["fault"].is_boolean());
+        let rules = Rules { reference_forms: !settings.strict, dots: settings.allow_dot };
+        for text in made.texts() {
+            prop_assert!(text.ends_with('\n'));
+            let checked = schema::check(&text, rules);
+            prop_assert!(checked.is_ok(), "{:?}", checked);
         }
         prop_assert!(made.texts().len() + made.skipped.len() >= 1);
     }
 
+    /// Sent again, a span gives the same documents, made-up ids included.
+    #[test]
+    fn a_span_sent_again_gives_the_same_documents(traces in traces(), settings in any_settings()) {
+        prop_assert_eq!(translate(&traces, &settings).texts(), translate(&traces, &settings).texts());
+    }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// A span that is too large gives a smaller document of the schema, or is counted.
+    #[test]
+    fn a_large_span_is_cut_to_a_document_of_the_schema(
+        traces in large_traces(),
+        settings in any_settings(),
+    ) {
+        let made = translate(&traces, &settings);
+        let rules = Rules { reference_forms: !settings.strict, dots: settings.allow_dot };
+        for text in made.texts() {
+            let checked = schema::check(&text, rules);
+            prop_assert!(checked.is_ok(), "{:?}", checked);
+        }
+        prop_assert!(made.texts().len() + made.skipped.len() >= 1);
+    }
+
+}
+
+proptest! {
     /// Going back to the member names, no member appears twice.
     #[test]
     fn no_member_is_written_twice(traces in traces(), settings in any_settings()) {

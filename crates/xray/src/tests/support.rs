@@ -7,7 +7,6 @@ use serde_json::{Value as Json, json};
 use weir_model::Traces;
 
 use crate::body::{Body, Request};
-use crate::ids::Ids;
 use crate::segment::{Settings, Skipped, Translator};
 
 /// The instant that placeholders are relative to, Unix seconds.
@@ -45,14 +44,9 @@ impl Made {
 
 /// Translates a batch.
 pub(super) fn translate(traces: &Traces, settings: &Settings) -> Made {
-    translate_with(traces, settings, &mut Ids::new(7))
-}
-
-/// Translates a batch with ids of its own.
-pub(super) fn translate_with(traces: &Traces, settings: &Settings, ids: &mut Ids) -> Made {
     let mut body = Body::default();
     let mut made = Made::default();
-    let mut translator = Translator::new(settings, ids, T0);
+    let mut translator = Translator::new(settings, T0);
     for span in traces.spans().enumerate() {
         let added = translator.add(span, &mut body, |body| {
             made.requests.extend(body.finish());
