@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test fmt clippy unit checks deny conformance build bench tools
+.PHONY: help run test fmt clippy unit checks deny conformance interop build bench tools
 
 CARGO ?= cargo
 KIT ?= ../shared/conformance
@@ -42,6 +42,12 @@ build: ## The program, optimised
 
 bench: ## Micro benches
 	$(CARGO) bench --locked --workspace
+
+interop: ## An OpenTelemetry SDK sends to it, a real Prometheus stores (Debian: prometheus, prometheus-node-exporter)
+	$(CARGO) build --locked
+	@[ -x $(VENV)-interop/bin/python ] || python3 -m venv $(VENV)-interop
+	$(VENV)-interop/bin/pip install --quiet --disable-pip-version-check -r tests/interop/requirements.txt
+	$(VENV)-interop/bin/python tests/interop/run.py --binary target/debug/weir
 
 conformance: ## The conformance kit, where it is present: no case may fail that passed before
 	@if [ -d $(KIT) ]; then \

@@ -225,7 +225,7 @@ impl Validate for Config {
             };
             errors.push(key, message, "");
         }
-        if time_tz::timezones::get_by_name(&self.timezone).is_none() {
+        if super::zone::zone(&self.timezone).is_none() {
             errors.push(
                 "timezone",
                 format!("`{}` is not a time zone", self.timezone),

@@ -1,16 +1,23 @@
 //! Local time of samples, and times from which nothing is learned.
 
-use time::OffsetDateTime;
-use time_tz::{Offset as _, TimeZone as _, Tz};
+use jiff::{
+    Timestamp,
+    tz::{TimeZone, TimeZoneDatabase},
+};
 
 /// Length of the stretches within which the offset of a zone is taken to be constant, s. All
 /// changes of all zones in use fall on a quarter of an hour.
 const STRETCH_S: i64 = 900;
 
+/// The zone of an IANA name, from the tables inside the program: hosts and images often have none.
+pub(super) fn zone(name: &str) -> Option<TimeZone> {
+    TimeZoneDatabase::bundled().get(name).ok()
+}
+
 /// The calendar of one instance.
 #[derive(Clone, Debug)]
 pub(super) struct Calendar {
-    zone: Option<&'static Tz>,
+    zone: Option<TimeZone>,
     /// Unix ns, from inclusive, to exclusive.
     excluded: Vec<(i64, i64)>,
 }
@@ -25,7 +32,7 @@ pub(super) struct Cursor {
 impl Calendar {
     /// From an IANA name and ranges that were checked before.
     pub(super) fn new(timezone: &str, excluded: Vec<(i64, i64)>) -> Self {
-        Self { zone: time_tz::timezones::get_by_name(timezone), excluded }
+        Self { zone: zone(timezone), excluded }
     }
 
     pub(super) fn cursor(&self) -> Cursor {
@@ -43,10 +50,10 @@ impl Calendar {
     }
 
     fn offset_s(&self, utc_s: i64) -> i64 {
-        let Some(zone) = self.zone else { return 0 };
+        let Some(zone) = &self.zone else { return 0 };
         // times outside the years -9999..9999 cannot come from Unix ns
-        let Ok(time) = OffsetDateTime::from_unix_timestamp(utc_s) else { return 0 };
-        i64::from(zone.get_offset_utc(&time).to_utc().whole_seconds())
+        let Ok(time) = Timestamp::from_second(utc_s) else { return 0 };
+        i64::from(zone.to_offset(time).seconds())
     }
 
     /// Whether samples of this time are learned.
