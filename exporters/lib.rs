@@ -6,5 +6,5 @@ mod cloudwatch_logs;
 mod otlp_answer;
 
 weir_core::components!(
-    ExporterEntry: awsemf, awsxray, debug, otlp, otlphttp, prometheusremotewrite
+    ExporterEntry: awscloudwatchlogs, awsemf, awsxray, debug, otlp, otlphttp, prometheusremotewrite
 );

@@ -57,7 +57,7 @@ fn write_json(value: &Json, out: &mut Vec<u8>) {
 /// A tag's value as JSON.
 pub(crate) fn write_tag(value: &weir_model::Value, out: &mut Vec<u8>) {
     let start = out.len();
-    if value.with_ref(|v| write_value(v, out)).is_none() {
+    if !value.with_ref(|v| write_value(v, false, out)) {
         out.truncate(start);
         out.extend_from_slice(b"null");
     }

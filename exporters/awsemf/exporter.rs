@@ -163,7 +163,8 @@ impl EmfExporter {
         for mut request in chain {
             let events = std::mem::take(&mut request.events);
             let count = events.len() as u64;
-            outcomes.push((events, self.pusher.put(request, count).await));
+            let put = self.pusher.put(request, count).await;
+            outcomes.push((events, put.map_err(|failure| failure.reject)));
         }
         outcomes
     }

@@ -30,10 +30,8 @@ mod units;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex};
 
-use http::{HeaderMap, HeaderValue};
-use regex::Regex;
 use weir_aws::{ClientIdentity, CloudWatchLogs, Service};
 use weir_core::{
     BoxFut, BuildCtx, BuildError, ExporterKind, Signals, Stability, Stage,
@@ -41,6 +39,7 @@ use weir_core::{
 use weir_model::Metrics;
 use weir_sending::{SendingSettings, TimeoutSettings};
 
+use crate::cloudwatch_logs::identity_of;
 use config::Config;
 use exporter::EmfExporter;
 use settings::Settings;
@@ -93,23 +92,12 @@ impl ExporterKind for Kind {
 
 /// What calls say about this exporter (EMF-60).
 fn identity(config: &Config) -> ClientIdentity {
-    static INSIGHTS: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new("^/aws/.*containerinsights/.*/(performance|prometheus)$").ok()
-    });
     let mut marks = vec!["awsemf"];
     let group = config.log_group_name.as_str();
     if config.namespace == "ApplicationSignals" && group.starts_with("/aws/application-signals/") {
         marks.push("AppSignals");
     }
-    if INSIGHTS.as_ref().is_some_and(|regex| regex.is_match(group)) {
-        marks.push("ContainerInsights");
-    }
-    let mut headers = HeaderMap::new();
-    headers.insert("x-amzn-logs-format", HeaderValue::from_static("json/emf"));
-    ClientIdentity {
-        user_agent: format!("({})", marks.join("; ")),
-        headers,
-    }
+    identity_of(&marks, group)
 }
 
 /// The pure part of the exporter: what it would send. For benches and for tests of configurations.

@@ -5,12 +5,7 @@ use std::collections::HashMap;
 use super::events::Counts;
 use super::pool::Pool;
 use super::tables::{NONE, Target};
-use crate::cloudwatch_logs::request::{Limits, Request, Stream};
-
-/// Oldest event that the service takes, before now.
-const MAX_AGE_MS: i64 = 14 * 86_400_000;
-/// Newest event that the service takes, after now.
-const MAX_AHEAD_MS: i64 = 2 * 3_600_000;
+use crate::cloudwatch_logs::request::{Limits, MAX_AGE_MS, MAX_AHEAD_MS, Request, Stream};
 
 /// Where written events go.
 pub(crate) trait Sink {

@@ -18,6 +18,12 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 /// Appends a JSON string. `html`: whether `<`, `>`, `&` are escaped too.
 pub(crate) fn write_str(text: &str, html: bool, out: &mut Vec<u8>) {
     out.push(b'"');
+    escape(text, html, out);
+    out.push(b'"');
+}
+
+/// Appends text as it stands inside a JSON string.
+pub(crate) fn escape(text: &str, html: bool, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     let mut start = 0;
     for (at, &byte) in bytes.iter().enumerate() {
@@ -48,7 +54,6 @@ pub(crate) fn write_str(text: &str, html: bool, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(bytes.get(start..).unwrap_or(&[]));
-    out.push(b'"');
 }
 
 fn is_line_separator(bytes: &[u8], at: usize) -> bool {
@@ -66,12 +71,13 @@ fn hex(digit: u8) -> u8 {
 /// Appends JSON text so that it can stand inside a JSON string. The text has no control characters
 /// (JSON escapes them), so only quotes and backslashes matter.
 pub(crate) fn embed(json: &[u8], out: &mut Vec<u8>) {
-    for &byte in json {
-        if matches!(byte, b'"' | b'\\') {
-            out.push(b'\\');
-        }
-        out.push(byte);
+    let mut start = 0;
+    for at in memchr::memchr2_iter(b'"', b'\\', json) {
+        out.extend_from_slice(json.get(start..at).unwrap_or(&[]));
+        out.push(b'\\');
+        start = at;
     }
+    out.extend_from_slice(json.get(start..).unwrap_or(&[]));
 }
 
 /// Undoes [`embed`].
@@ -180,7 +186,7 @@ pub(crate) fn label_text(value: ValueRef<'_>) -> Cow<'_, str> {
         ValueRef::List(_) | ValueRef::Map(_) => {
             let mut out = Vec::new();
             // Go refuses to encode NaN and infinities, and the text is empty then.
-            if write_value(value, &mut out).is_none() {
+            if !write_value(value, false, &mut out) {
                 return "".into();
             }
             into_text(out).into()
@@ -188,42 +194,67 @@ pub(crate) fn label_text(value: ValueRef<'_>) -> Cow<'_, str> {
     }
 }
 
-/// Appends a value as JSON; `None` if it holds a number that JSON lacks.
-pub(crate) fn write_value(value: ValueRef<'_>, out: &mut Vec<u8>) -> Option<()> {
+/// Appends a value as JSON; `html` as in [`write_str`]. Numbers that JSON lacks become text (`"NaN"`,
+/// `"Infinity"`, `"-Infinity"`); whether there were none.
+pub(crate) fn write_value(value: ValueRef<'_>, html: bool, out: &mut Vec<u8>) -> bool {
     match value {
         ValueRef::Empty => out.extend_from_slice(b"null"),
-        ValueRef::Str(text) => write_str(text, false, out),
+        ValueRef::Str(text) => write_str(text, html, out),
         ValueRef::Bool(true) => out.extend_from_slice(b"true"),
         ValueRef::Bool(false) => out.extend_from_slice(b"false"),
         ValueRef::Int(int) => write_i64(int, out),
-        ValueRef::Double(double) if !double.is_finite() => return None,
+        ValueRef::Double(double) if !double.is_finite() => {
+            write_str(&f64_text(double), false, out);
+            return false;
+        }
         ValueRef::Double(double) => write_f64(double, out),
-        ValueRef::Bytes(bytes) => write_str(&base64(bytes), false, out),
+        ValueRef::Bytes(bytes) => write_str(&base64(bytes), html, out),
         ValueRef::List(list) => {
+            let mut exact = true;
             out.push(b'[');
             for (i, item) in list.iter().enumerate() {
                 if i > 0 {
                     out.push(b',');
                 }
-                write_value(item, out)?;
+                exact &= write_value(item, html, out);
             }
             out.push(b']');
+            return exact;
         }
-        ValueRef::Map(map) => {
-            let sorted: std::collections::BTreeMap<&str, ValueRef<'_>> = map.iter().collect();
-            out.push(b'{');
-            for (i, (key, item)) in sorted.into_iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                write_str(key, false, out);
-                out.push(b':');
-                write_value(item, out)?;
-            }
-            out.push(b'}');
-        }
+        ValueRef::Map(map) => return write_map(map.iter(), html, out),
     }
-    Some(())
+    true
+}
+
+/// Appends entries as a JSON object: keys sorted, of equal keys the last one; otherwise as
+/// [`write_value`].
+pub(crate) fn write_map<'a>(
+    entries: impl Iterator<Item = (&'a str, ValueRef<'a>)>,
+    html: bool,
+    out: &mut Vec<u8>,
+) -> bool {
+    let mut entries: Vec<(&str, ValueRef<'_>)> = entries.collect();
+    if !entries.is_sorted_by(|a, b| a.0 < b.0) {
+        entries.sort_by_key(|(key, _)| *key);
+    }
+    let mut exact = true;
+    let mut rest = entries.iter().peekable();
+    let mut separator = b'{';
+    while let Some((key, value)) = rest.next() {
+        if rest.peek().is_some_and(|(next, _)| next == key) {
+            continue;
+        }
+        out.push(separator);
+        separator = b',';
+        write_str(key, html, out);
+        out.push(b':');
+        exact &= write_value(*value, html, out);
+    }
+    if separator == b'{' {
+        out.push(separator);
+    }
+    out.push(b'}');
+    exact
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use weir_core::{Cause, Reject};
 use super::request::{Request, Target};
 
 /// `UNAVAILABLE` of gRPC: what a retryable failure is answered with.
-const UNAVAILABLE: u32 = 14;
+pub(crate) const UNAVAILABLE: u32 = 14;
 
 /// Puts requests, and makes the groups and streams they need.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Pusher {
 
     /// Puts one request of so many events. A stream that does not exist is made, and the request put
     /// again.
-    pub(crate) async fn put(&self, request: Request, events: u64) -> Result<Rejected, Reject> {
+    pub(crate) async fn put(&self, request: Request, events: u64) -> Result<Rejected, Failure> {
         let Request { target, body, .. } = request;
         let body = Bytes::from(body);
         let mut puts = 1;
@@ -52,18 +52,18 @@ impl Pusher {
                 Err(error) => error,
             };
             if error.kind != ErrorKind::NotFound || puts == self.puts {
-                return Err(self.reject(&error, "PutLogEvents", &target));
+                return Err(self.failure(&error, "PutLogEvents", &target));
             }
             let Target { group, stream } = &target;
             let made = self.logs.ensure_log_stream(group, stream, &self.new_group);
             made.await
-                .map_err(|error| self.reject(&error, "making the log stream", &target))?;
+                .map_err(|error| self.failure(&error, "making the log stream", &target))?;
             puts += 1;
         }
     }
 
     /// What a failure means for the data, in a sentence that says where and what to change.
-    fn reject(&self, error: &AwsError, action: &str, target: &Target) -> Reject {
+    fn failure(&self, error: &AwsError, action: &str, target: &Target) -> Failure {
         let cure = match error.kind {
             ErrorKind::AccessDenied => {
                 "; allow logs:PutLogEvents, logs:CreateLogStream, logs:CreateLogGroup, \
@@ -78,13 +78,40 @@ impl Pusher {
         let Target { group, stream } = target;
         let message =
             format!("{action} failed for log group `{group}`, stream `{stream}`: {error}{cure}");
-        if (self.is_final)(error) {
-            return Reject::permanent("cloudwatch_logs", message);
+        let why = Cause::new(reason(error.kind), message);
+        Failure {
+            kind: error.kind,
+            reject: if (self.is_final)(error) {
+                Reject::Permanent(why)
+            } else {
+                Reject::Retry {
+                    after: None,
+                    why: why.with_grpc_code(UNAVAILABLE),
+                }
+            },
         }
-        Reject::Retry {
-            after: None,
-            why: Cause::new("cloudwatch_logs", message).with_grpc_code(UNAVAILABLE),
-        }
+    }
+}
+
+/// A request that was not taken.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What happened.
+    pub(crate) kind: ErrorKind,
+    /// What it means for the data.
+    pub(crate) reject: Reject,
+}
+
+/// The word for drop counters.
+fn reason(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Throttled => "throttled",
+        ErrorKind::Timeout => "timeout",
+        ErrorKind::Credentials | ErrorKind::Expired => "credentials",
+        ErrorKind::AccessDenied => "access_denied",
+        ErrorKind::Invalid => "invalid_request",
+        ErrorKind::Transport | ErrorKind::UnknownHost => "connection",
+        _ => "backend_error",
     }
 }
 
@@ -100,6 +127,11 @@ pub(crate) struct Rejected {
 }
 
 impl Rejected {
+    /// All of them.
+    pub(crate) fn total(self) -> u64 {
+        self.too_old + self.too_new + self.expired
+    }
+
     /// Reads the indices: ends are exclusive, the start is inclusive (`PutLogEvents` API reference).
     fn new(info: RejectedLogEvents, events: u64) -> Self {
         let expired = info.expired_log_event_end_index.unwrap_or(0).min(events);
@@ -108,7 +140,7 @@ impl Rejected {
         Self {
             expired,
             too_old: old.saturating_sub(expired),
-            too_new: events.saturating_sub(new),
+            too_new: events.saturating_sub(new.max(old).max(expired)),
         }
     }
 }

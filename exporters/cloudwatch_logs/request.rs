@@ -7,12 +7,16 @@ const EVENT_OVERHEAD: usize = 26;
 /// Largest request, and largest event in it, that the service takes: the sum of the events' bytes,
 /// overhead included (`PutLogEvents` API reference).
 pub(crate) const MOST_BYTES: usize = 1_048_576;
+/// Oldest event that the service takes, before now.
+pub(crate) const MAX_AGE_MS: i64 = 14 * 86_400_000;
+/// Newest event that the service takes, after now.
+pub(crate) const MAX_AHEAD_MS: i64 = 2 * 3_600_000;
 /// Events in a request at most.
 const MAX_EVENTS: usize = 10_000;
 /// Longest time from the first to the last event of a request.
 const MAX_SPAN_MS: i64 = 86_400_000;
 /// What stands at the end of an event that was cut.
-const CUT_MARK: &[u8] = b"[Truncated...]";
+const CUT_MARK: &str = "[Truncated...]";
 
 const BODY_START: &[u8] = b"{\"logEvents\":[";
 const MESSAGE_START: &[u8] = b"{\"message\":\"";
@@ -33,6 +37,21 @@ impl Default for Limits {
             event: 262_144,
             request: MOST_BYTES,
         }
+    }
+}
+
+impl Limits {
+    /// Where a message of `len` bytes is to be cut so that the mark behind it still fits; `None` if it
+    /// fits whole.
+    fn cut_at(&self, len: usize) -> Option<usize> {
+        (len + EVENT_OVERHEAD > self.event)
+            .then(|| self.event.saturating_sub(EVENT_OVERHEAD + CUT_MARK.len()))
+    }
+
+    /// A message that is too large, cut and marked.
+    pub(crate) fn cut(&self, message: &str) -> Option<String> {
+        let end = message.floor_char_boundary(self.cut_at(message.len())?);
+        Some(format!("{}{CUT_MARK}", message.get(..end).unwrap_or("")))
     }
 }
 
@@ -97,7 +116,8 @@ impl Stream {
     }
 
     /// Adds event number `event`. `write` appends the message, escaped for a JSON string, and
-    /// returns its length without the escapes. An event that is too large is cut.
+    /// returns its length without the escapes. An event that is too large is cut. A longer message than an
+    /// event can have must be JSON, escaped by [`embed`].
     pub(crate) fn push(
         &mut self,
         event: u32,
@@ -105,13 +125,12 @@ impl Stream {
         write: impl FnOnce(&mut Vec<u8>) -> usize,
     ) {
         let start = self.body.len();
-        let (message, mut size) = self.append(write);
-        if size > self.limits.event {
-            self.cut_message(message);
+        let (message, mut len) = self.append(write);
+        if let Some(end) = self.limits.cut_at(len) {
+            len = self.cut_message(message, end);
             self.cut += 1;
-            size = self.limits.event;
         }
-        self.close(event, time_ms, start, size);
+        self.close(event, time_ms, start, len);
     }
 
     /// As [`Self::push`], but an event that is too large is not added; returns whether it was.
@@ -122,27 +141,28 @@ impl Stream {
         write: impl FnOnce(&mut Vec<u8>) -> usize,
     ) -> bool {
         let start = self.body.len();
-        let (_, size) = self.append(write);
-        if size > self.limits.event {
+        let (_, len) = self.append(write);
+        if self.limits.cut_at(len).is_some() {
             self.body.truncate(start);
             return false;
         }
-        self.close(event, time_ms, start, size);
+        self.close(event, time_ms, start, len);
         true
     }
 
-    /// Appends a message; gives the place of its text in the body and its size.
+    /// Appends a message; gives the place of its text in the body and its length.
     #[inline]
     fn append(&mut self, write: impl FnOnce(&mut Vec<u8>) -> usize) -> (usize, usize) {
         self.body.extend_from_slice(MESSAGE_START);
         let message = self.body.len();
-        let size = write(&mut self.body) + EVENT_OVERHEAD;
-        (message, size)
+        let len = write(&mut self.body);
+        (message, len)
     }
 
     /// Ends the event that begins at `start`, in the next request if the open one is full.
     #[inline]
-    fn close(&mut self, event: u32, time_ms: i64, mut start: usize, size: usize) {
+    fn close(&mut self, event: u32, time_ms: i64, mut start: usize, len: usize) {
+        let size = len + EVENT_OVERHEAD;
         self.body.extend_from_slice(b"\",\"timestamp\":");
         write_i64(time_ms, &mut self.body);
         self.body.extend_from_slice(b"},");
@@ -172,19 +192,19 @@ impl Stream {
                 || self.last_ms.saturating_sub(time_ms) > MAX_SPAN_MS)
     }
 
-    /// Cuts the message at the end of the body, which is too large, and marks it.
+    /// Cuts the message at the end of the body, which is too large, and marks it; its new length.
     #[cold]
-    fn cut_message(&mut self, start: usize) {
+    fn cut_message(&mut self, start: usize, mut end: usize) -> usize {
         let mut message = extract(self.body.get(start..).unwrap_or(&[]));
-        let mut end = self.limits.event - EVENT_OVERHEAD - CUT_MARK.len();
         // Not within a character: bytes of the form 10xxxxxx continue one.
         while message.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
             end -= 1;
         }
         message.truncate(end);
-        message.extend_from_slice(CUT_MARK);
+        message.extend_from_slice(CUT_MARK.as_bytes());
         self.body.truncate(start);
         embed(&message, &mut self.body);
+        message.len()
     }
 
     /// Closes the open request, if it has events.

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-#[allow(dead_code, reason = "the logs exporter is on its way")]
 /// A placeholder, which is also the name of the attribute that fills it, and the attribute that
 /// stands in where there is none of that name.
 pub(crate) type Placeholder = (&'static str, &'static str);
@@ -19,7 +18,6 @@ pub(crate) struct Filled {
     pub(crate) complete: bool,
 }
 
-#[allow(dead_code, reason = "the logs exporter is on its way")]
 /// Fills the placeholders of a template; unknown ones stay as they are (EMF-12). An attribute that
 /// is there wins over the one that stands in for it even if it is empty.
 pub(crate) fn fill<'a>(

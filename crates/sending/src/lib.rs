@@ -33,7 +33,7 @@ use queued::Queued;
 pub use retry::{Draining, retry};
 pub use settings::{
     BatchSettings, PartitionSettings, QueueSettings, RetrySettings, SendingSettings, Sizer,
-    TimeoutSettings, validate_sending,
+    TimeoutSettings, queue_with_one_consumer, validate_sending,
 };
 
 /// Puts the configured layers round an exporter.

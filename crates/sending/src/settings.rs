@@ -154,6 +154,37 @@ pub struct QueueSettings {
     pub batch: Option<BatchSettings>,
 }
 
+/// `sending_queue` of exporters that have one consumer unless the configuration says otherwise; to be
+/// used with `#[serde(deserialize_with)]`. Null means no queue, as everywhere.
+///
+/// # Errors
+/// Those of [`QueueSettings`].
+pub fn queue_with_one_consumer<'de, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<QueueSettings>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(
+        remote = "QueueSettings",
+        default = "QueueSettings::with_one_consumer",
+        deny_unknown_fields
+    )]
+    struct OneConsumer {
+        enabled: bool,
+        num_consumers: usize,
+        queue_size: u64,
+        sizer: Sizer,
+        block_on_overflow: bool,
+        wait_for_result: bool,
+        storage: Option<ComponentId>,
+        #[serde(deserialize_with = "present")]
+        batch: Option<BatchSettings>,
+    }
+    #[derive(Deserialize)]
+    #[serde(transparent)]
+    struct Queue(#[serde(with = "OneConsumer")] QueueSettings);
+    Option::<Queue>::deserialize(value).map(|queue| queue.map(|Queue(settings)| settings))
+}
+
 /// `batch:` with nothing under it means batching with the defaults.
 fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<BatchSettings>, D::Error> {
     Option::deserialize(value).map(|batch: Option<BatchSettings>| Some(batch.unwrap_or_default()))
@@ -175,6 +206,14 @@ impl Default for QueueSettings {
 }
 
 impl QueueSettings {
+    /// The default of exporters that keep order by having one consumer.
+    pub fn with_one_consumer() -> Self {
+        Self {
+            num_consumers: 1,
+            ..Self::default()
+        }
+    }
+
     /// What batches are measured in: their own `sizer`, else the queue's, unless that counts
     /// requests.
     pub fn batch_sizer(&self) -> Sizer {
