@@ -1,11 +1,16 @@
 //! One set of credentials for all requests, fetched before the last one ends (AWS-23).
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use weir_core::{BoxFut, Clock};
 
 use crate::credentials::{Credentials, CredentialsError, CredentialsProvider};
+
+/// Credentials that are at their end by our clock when they come are used so long before others
+/// are fetched: the clock may be wrong, and the service says so if they are really of no use.
+const USED_ALTHOUGH_ENDED: Duration = Duration::from_secs(60);
 
 /// While the old ones are still good, a failed fetch is not repeated sooner than this.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(30);
@@ -17,8 +22,10 @@ pub(crate) struct Cached {
     source: Box<dyn CredentialsProvider>,
     clock: Arc<dyn Clock>,
     current: RwLock<Option<Current>>,
-    /// Held while fetching; when a fetch failed last, in the clock's monotonic time.
-    fetching: tokio::sync::Mutex<Option<Duration>>,
+    /// Held while fetching; how and when (the clock's monotonic time) a fetch failed last.
+    fetching: tokio::sync::Mutex<Option<(Duration, CredentialsError)>>,
+    /// Fetches that ended, well or not.
+    fetches: AtomicU64,
 }
 
 #[derive(Debug, Clone)]
@@ -26,6 +33,8 @@ struct Current {
     credentials: Credentials,
     /// New ones are fetched so long before the end.
     early: Duration,
+    /// They had ended when they came: until this monotonic time they are taken as good.
+    ended_good_until: Option<Duration>,
 }
 
 impl Cached {
@@ -35,6 +44,7 @@ impl Cached {
             clock,
             current: RwLock::default(),
             fetching: tokio::sync::Mutex::default(),
+            fetches: AtomicU64::new(0),
         }
     }
 
@@ -55,14 +65,23 @@ impl Cached {
 
     /// Whether they need not be renewed yet.
     fn is_fresh(&self, current: &Current) -> bool {
-        self.left(&current.credentials)
-            .is_none_or(|left| left > current.early)
+        self.is_good_although_ended(current)
+            || self
+                .left(&current.credentials)
+                .is_none_or(|left| left > current.early)
     }
 
     /// Whether they can still be used.
     fn is_good(&self, current: &Current) -> bool {
-        self.left(&current.credentials)
-            .is_none_or(|left| !left.is_zero())
+        self.is_good_although_ended(current)
+            || self
+                .left(&current.credentials)
+                .is_none_or(|left| !left.is_zero())
+    }
+
+    fn is_good_although_ended(&self, current: &Current) -> bool {
+        let until = current.ended_good_until;
+        until.is_some_and(|until| self.clock.monotonic() < until)
     }
 
     async fn get(&self) -> Result<Credentials, CredentialsError> {
@@ -71,6 +90,7 @@ impl Cached {
             return Ok(old.credentials.clone());
         }
         let old = old.filter(|c| self.is_good(c)).map(|c| c.credentials);
+        let seen = self.fetches.load(Ordering::Acquire);
         let mut failed = match &old {
             None => self.fetching.lock().await,
             Some(old) => match self.fetching.try_lock() {
@@ -83,24 +103,38 @@ impl Cached {
             return Ok(new.credentials);
         }
         let now = self.clock.monotonic();
-        if let (Some(old), Some(last)) = (&old, *failed)
-            && now.saturating_sub(last) < PAUSE_AFTER_FAILURE
-        {
-            return Ok(old.clone());
+        match (&old, &*failed) {
+            (Some(old), Some((last, _))) if now.saturating_sub(*last) < PAUSE_AFTER_FAILURE => {
+                return Ok(old.clone());
+            }
+            // The failure of the fetch this call waited for is its own.
+            (None, Some((_, error))) if self.fetches.load(Ordering::Acquire) != seen => {
+                return Err(error.clone());
+            }
+            _ => {}
         }
-        match self.source.credentials().await {
+        let fetched = self.source.credentials().await;
+        self.fetches.fetch_add(1, Ordering::Release);
+        match fetched {
             Ok(new) => {
                 *failed = None;
-                let early = new.renewed_before_end(self.left(&new).unwrap_or_default());
+                let left = self.left(&new);
+                let has_ended = left.is_some_and(|left| left.is_zero());
+                if has_ended {
+                    tracing::warn!(
+                        "AWS credentials have just come and are already at their end: is the clock of this machine right?"
+                    );
+                }
                 let current = Current {
                     credentials: new.clone(),
-                    early,
+                    early: new.renewed_before_end(left.unwrap_or_default()),
+                    ended_good_until: has_ended.then_some(now + USED_ALTHOUGH_ENDED),
                 };
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(current);
                 Ok(new)
             }
             Err(error) => {
-                *failed = Some(now);
+                *failed = Some((now, error.clone()));
                 match old {
                     Some(old) => {
                         tracing::warn!(%error, "AWS credentials could not be renewed; using the old ones until they end");

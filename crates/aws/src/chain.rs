@@ -1,36 +1,25 @@
-//! The search for credentials: the AWS SDK's sources in the order of the reference (AWS-18).
-//!
-//! The first source that is configured is used; when it fails there is no going on to the next.
+//! Credentials for a component: the search, a role on top, a cache.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::default_provider::use_dual_stack::use_dual_stack_provider;
-use aws_config::default_provider::use_fips::use_fips_provider;
-use aws_config::ecs::EcsCredentialsProvider;
-use aws_config::imds;
-use aws_config::imds::credentials::ImdsCredentialsProvider;
-use aws_config::meta::credentials::CredentialsProviderChain;
-use aws_config::profile::ProfileFileCredentialsProvider;
-use aws_config::provider_config::ProviderConfig;
-use aws_config::sts::AssumeRoleProvider;
-use aws_config::web_identity_token::{StaticConfiguration, WebIdentityTokenCredentialsProvider};
-use aws_config::{BehaviorVersion, Region};
-use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_http_client::{Builder, Connector};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use tokio::sync::OnceCell;
 use weir_config::{Environment, ProcessEnvironment};
-use weir_core::{BoxFut, Clock};
+use weir_core::{BoxFut, BuildError, Clock};
+use weir_net::tls::TlsClientConfig;
+use weir_net::{HttpClient, HttpClientOptions, ProxyChoice};
 
-use crate::cache::Cached;
+use crate::clock::ServiceClock;
+use crate::connect::NetTransport;
 use crate::credentials::{Credentials, CredentialsError, CredentialsProvider};
+use crate::sources::{
+    AssumedRole, InstanceMetadata, Profiles, Provider, Role, Surroundings, WebIdentity, search, set,
+};
 
-/// Assumed roles last 15 minutes, the shortest time there is.
-const SESSION: Duration = Duration::from_secs(900);
+/// Requests inside this machine or pod: 250 ms to connect, 500 ms for the answer.
+const LOCAL_TIMEOUT: Duration = Duration::from_millis(750);
+/// Requests to STS and SSO.
+const REMOTE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A role to assume with the found credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,7 +28,7 @@ pub struct AssumeRole {
     pub arn: String,
     /// External id; empty for none.
     pub external_id: String,
-    /// Region of the STS endpoint.
+    /// Region of the STS endpoint; empty: that of the chain.
     pub region: String,
     /// Session name; empty for a made-up one.
     pub session_name: String,
@@ -50,23 +39,118 @@ pub struct AssumeRole {
 /// Where to look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChainSettings {
-    /// Region of STS and SSO calls of the sources themselves; empty: theirs.
+    /// Region of STS and SSO calls of the sources themselves; empty: that of the environment or the
+    /// profile.
     pub region: String,
     /// A role on top.
     pub assume_role: Option<AssumeRole>,
 }
 
-/// The chain, cached. It does nothing before the first request for credentials.
+/// The chain, cached. It does nothing before the first request for credentials; what is wrong with
+/// the environment or a profile shows then.
 pub fn credentials_chain(
     settings: ChainSettings,
     clock: Arc<dyn Clock>,
 ) -> Arc<dyn CredentialsProvider> {
-    let lazy = Lazy {
+    Arc::new(Lazy {
         settings,
-        clock: clock.clone(),
-        built: OnceCell::new(),
+        clock: Arc::new(ServiceClock::new(clock)),
+        found: OnceCell::new(),
+    })
+}
+
+/// The chain, cached, chosen now; credentials are fetched at the first request for them.
+///
+/// # Errors
+/// The environment or the profile names a source that can never work.
+pub(crate) async fn find(
+    settings: &ChainSettings,
+    clock: Arc<ServiceClock>,
+) -> Result<Provider, BuildError> {
+    provider(&surroundings(&settings.region, clock)?, settings).await
+}
+
+/// The surroundings of this process.
+pub(crate) fn surroundings(
+    region: &str,
+    clock: Arc<ServiceClock>,
+) -> Result<Surroundings, BuildError> {
+    let environment = ProcessEnvironment;
+    let profiles = Arc::new(Profiles::read(&environment)?);
+    let client = |timeout, proxy| {
+        let options = HttpClientOptions {
+            tls: TlsClientConfig {
+                ca_file: ca_bundle(&environment, &profiles),
+                ..TlsClientConfig::default()
+            },
+            proxy,
+            timeout: Some(timeout),
+            max_idle_per_host: 1,
+            follow_redirects: false,
+            ..HttpClientOptions::default()
+        };
+        HttpClient::new(options)
+            .map(|client| Arc::new(NetTransport::new(client)))
+            .map_err(|error| BuildError(error.to_string()))
     };
-    Arc::new(Cached::new(Box::new(lazy), clock))
+    Ok(Surroundings {
+        remote: client(REMOTE_TIMEOUT, ProxyChoice::Environment)?,
+        local: client(LOCAL_TIMEOUT, ProxyChoice::None)?,
+        region: known_region(region, &environment, &profiles),
+        environment: Arc::new(environment),
+        profiles,
+        clock,
+    })
+}
+
+/// PEM file with the authorities to trust in place of the system's; empty for none.
+pub(crate) fn ca_bundle(environment: &dyn Environment, profiles: &Profiles) -> String {
+    set(environment, "AWS_CA_BUNDLE")
+        .or_else(|| profiles.value("ca_bundle").map(str::to_owned))
+        .unwrap_or_default()
+}
+
+/// The region without asking anybody; empty if it is not known.
+pub(crate) fn known_region(
+    configured: &str,
+    environment: &dyn Environment,
+    profiles: &Profiles,
+) -> String {
+    if !configured.is_empty() {
+        return configured.to_owned();
+    }
+    set(environment, "AWS_REGION")
+        .or_else(|| set(environment, "AWS_DEFAULT_REGION"))
+        .or_else(|| profiles.value("region").map(str::to_owned))
+        .unwrap_or_default()
+}
+
+/// The sources with the role on top.
+pub(crate) async fn provider(
+    around: &Surroundings,
+    settings: &ChainSettings,
+) -> Result<Provider, BuildError> {
+    let Some(role) = &settings.assume_role else {
+        return search(around).await;
+    };
+    let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let mut for_role = around.clone();
+    if !role.region.is_empty() {
+        for_role.region.clone_from(&role.region);
+    }
+    if let Some(file) = given(&role.web_identity_token_file) {
+        let session_name = given(&role.session_name);
+        let identity = WebIdentity::new(&for_role, role.arn.clone(), file, session_name);
+        return Ok(around.cached(identity));
+    }
+    let base = search(around).await?;
+    let role = Role {
+        arn: role.arn.clone(),
+        external_id: given(&role.external_id),
+        session_name: given(&role.session_name),
+        duration: None,
+    };
+    Ok(around.cached(AssumedRole::new(&for_role, base, role)))
 }
 
 /// Text of the instance metadata service under `latest/meta-data/`.
@@ -74,212 +158,38 @@ pub fn credentials_chain(
 /// # Errors
 /// It is switched off, does not answer or does not know.
 pub async fn instance_metadata(path: &str) -> Result<String, String> {
-    let off = ProcessEnvironment.get("AWS_EC2_METADATA_DISABLED");
-    if off.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-        return Err("access disabled to EC2 IMDS by AWS_EC2_METADATA_DISABLED".to_owned());
-    }
-    let client = imds_client(&provider_config(None));
-    let text = client.get(format!("/latest/meta-data/{path}")).await;
-    text.map(String::from)
-        .map_err(|error| format!("EC2 IMDS: {}", DisplayErrorContext(error)))
+    let clock = Arc::new(ServiceClock::of_machine());
+    let around = surroundings("", clock).map_err(|error| error.0)?;
+    let service = InstanceMetadata::new(&around).map_err(|error| error.message)?;
+    let text = service.text(&format!("/latest/meta-data/{path}")).await;
+    text.map_err(|error| error.message)
 }
 
-/// Built at the first use, because building reads profiles and the environment.
+/// Chosen at the first use, because choosing reads files.
 #[derive(Debug)]
 struct Lazy {
     settings: ChainSettings,
-    clock: Arc<dyn Clock>,
-    built: OnceCell<SharedCredentialsProvider>,
+    clock: Arc<ServiceClock>,
+    found: OnceCell<Provider>,
 }
 
 impl CredentialsProvider for Lazy {
     fn credentials(&self) -> BoxFut<'_, Result<Credentials, CredentialsError>> {
         Box::pin(async {
-            let built = self
-                .built
-                .get_or_init(|| build(&self.settings, self.clock.unix_ns()))
+            let found = self
+                .found
+                .get_or_try_init(|| find(&self.settings, self.clock.clone()))
                 .await;
-            match built.provide_credentials().await {
-                Ok(credentials) => Ok(credentials.into()),
-                Err(error) => {
-                    let message = DisplayErrorContext(error).to_string();
-                    // The only trace of the service's answer in the SDK's error.
-                    let denied = message.contains("AccessDenied");
-                    Err(CredentialsError { message, denied })
-                }
+            match found {
+                Ok(found) => found.credentials().await,
+                Err(error) => Err(CredentialsError::new(error.0)),
             }
         })
     }
-}
 
-/// Names and addresses of credential endpoints are not those of the data calls: their own client,
-/// which honours the proxy variables of the environment (AWS-29).
-fn http_client() -> SharedHttpClient {
-    Builder::new().build_with_connector_fn(|settings, components| {
-        let mut builder = Connector::builder().proxy_config(ProxyConfig::from_env());
-        if let Some(settings) = settings {
-            builder = builder.connector_settings(settings.clone());
+    fn refused(&self) {
+        if let Some(found) = self.found.get() {
+            found.refused();
         }
-        if let Some(components) = components {
-            builder.set_sleep_impl(components.sleep_impl());
-        }
-        builder
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .build()
-    })
-}
-
-pub(crate) fn provider_config(region: Option<&str>) -> ProviderConfig {
-    ProviderConfig::without_region()
-        .with_http_client(http_client())
-        .with_region(
-            region
-                .filter(|region| !region.is_empty())
-                .map(|region| Region::new(region.to_owned())),
-        )
-}
-
-fn imds_client(config: &ProviderConfig) -> imds::Client {
-    imds::Client::builder()
-        .configure(config)
-        .connect_timeout(Duration::from_millis(250))
-        .read_timeout(Duration::from_millis(500))
-        .operation_timeout(Duration::from_secs(5))
-        .build()
-}
-
-async fn build(settings: &ChainSettings, now_ns: u64) -> SharedCredentialsProvider {
-    let config = provider_config(Some(&settings.region));
-    let config = match settings.region.is_empty() {
-        true => config.load_default_region().await,
-        false => config,
-    };
-    let config = config
-        .clone()
-        .with_use_fips(use_fips_provider(&config).await)
-        .with_use_dual_stack(use_dual_stack_provider(&config).await);
-    let Some(role) = &settings.assume_role else {
-        return SharedCredentialsProvider::new(base(&config, now_ns));
-    };
-    if !role.web_identity_token_file.is_empty() {
-        return SharedCredentialsProvider::new(web_identity(role, config, now_ns));
     }
-    assume(role, &config, now_ns).await
-}
-
-/// The chain without a role on top.
-fn base(config: &ProviderConfig, now_ns: u64) -> CredentialsProviderChain {
-    let environment = EnvironmentKeys;
-    let mut web_identity = WebIdentityTokenCredentialsProvider::builder().configure(config);
-    if let Some(configuration) = web_identity_of(&ProcessEnvironment, now_ns) {
-        web_identity = web_identity.static_configuration(configuration);
-    }
-    let web_identity = web_identity.build();
-    let profile = ProfileFileCredentialsProvider::builder()
-        .configure(config)
-        .build();
-    let container = EcsCredentialsProvider::builder().configure(config).build();
-    let instance = ImdsCredentialsProvider::builder()
-        .configure(config)
-        .imds_client(imds_client(config))
-        .build();
-    CredentialsProviderChain::first_try("environment", environment)
-        .or_else("web identity", web_identity)
-        .or_else("profile", profile)
-        .or_else("container", container)
-        .or_else("instance", instance)
-}
-
-/// The web identity of the environment (EKS IRSA), with the reference's session name: the time.
-fn web_identity_of(environment: &dyn Environment, now_ns: u64) -> Option<StaticConfiguration> {
-    let variable = |name| environment.get(name).filter(|value| !value.is_empty());
-    Some(StaticConfiguration {
-        web_identity_token_file: variable("AWS_WEB_IDENTITY_TOKEN_FILE")?.into(),
-        role_arn: variable("AWS_ROLE_ARN")?,
-        session_name: variable("AWS_ROLE_SESSION_NAME").unwrap_or_else(|| now_ns.to_string()),
-    })
-}
-
-fn web_identity(
-    role: &AssumeRole,
-    config: ProviderConfig,
-    now_ns: u64,
-) -> WebIdentityTokenCredentialsProvider {
-    let region = Region::new(role.region.clone());
-    let config = match role.region.is_empty() {
-        true => config,
-        false => config.with_region(Some(region)),
-    };
-    WebIdentityTokenCredentialsProvider::builder()
-        .configure(&config)
-        .static_configuration(StaticConfiguration {
-            web_identity_token_file: (&role.web_identity_token_file).into(),
-            role_arn: role.arn.clone(),
-            session_name: session_name(role, now_ns.to_string()),
-        })
-        .build()
-}
-
-async fn assume(
-    role: &AssumeRole,
-    config: &ProviderConfig,
-    now_ns: u64,
-) -> SharedCredentialsProvider {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http_client())
-        .no_credentials();
-    if !role.region.is_empty() {
-        loader = loader.region(Region::new(role.region.clone()));
-    }
-    let mut builder = AssumeRoleProvider::builder(&role.arn)
-        .session_name(session_name(role, format!("aws-go-sdk-{now_ns}")))
-        .session_length(SESSION)
-        .configure(&loader.load().await);
-    if !role.external_id.is_empty() {
-        builder = builder.external_id(&role.external_id);
-    }
-    SharedCredentialsProvider::new(builder.build_from_provider(base(config, now_ns)).await)
-}
-
-/// As configured, or the one of the reference, which policies may ask for.
-fn session_name(role: &AssumeRole, usual: String) -> String {
-    match role.session_name.as_str() {
-        "" => usual,
-        name => name.to_owned(),
-    }
-}
-
-/// Keys in environment variables, under the current and the older names.
-#[derive(Debug)]
-struct EnvironmentKeys;
-
-impl ProvideCredentials for EnvironmentKeys {
-    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        future::ProvideCredentials::ready(environment_keys(&ProcessEnvironment))
-    }
-}
-
-fn environment_keys(environment: &dyn Environment) -> provider::Result {
-    let first = |names: [&str; 2]| {
-        let mut values = names.into_iter().filter_map(|name| environment.get(name));
-        values.find(|value| !value.trim().is_empty())
-    };
-    let id = first(["AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY"]);
-    let secret = first(["AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY"]);
-    let (Some(id), Some(secret)) = (id, secret) else {
-        return Err(provider::error::CredentialsError::not_loaded(
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not both set",
-        ));
-    };
-    let token = environment.get("AWS_SESSION_TOKEN");
-    Ok(aws_credential_types::Credentials::new(
-        id.trim(),
-        secret.trim(),
-        token.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()),
-        None,
-        "environment",
-    ))
 }

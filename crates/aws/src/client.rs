@@ -1,24 +1,22 @@
 //! Signed JSON posts to one service: endpoint, signature, attempts, errors.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Uri};
-use weir_config::{Environment, ProcessEnvironment};
+use weir_config::ProcessEnvironment;
 use weir_core::{BuildCtx, BuildError, Clock};
 
+use crate::clock::ServiceClock;
 use crate::credentials::CredentialsProvider;
-use crate::endpoint::Service;
+use crate::endpoint::{EndpointSettings, Service};
 use crate::error::{AwsError, ErrorKind};
 use crate::retry::{RetryBudget, delay};
 use crate::session::AwsSession;
 use crate::sign::Signer;
+use crate::sources::Profiles;
 use crate::transport::{Transport, TransportError};
-
-/// A clock further off than this is corrected by the service's `Date`.
-const SKEW_NOTICED_NS: u64 = 240 * 1_000_000_000;
 
 /// What all calls of a client say about who makes them.
 #[derive(Clone, Debug, Default)]
@@ -49,14 +47,12 @@ pub struct Call {
 pub struct AwsClient {
     transport: Arc<dyn Transport>,
     credentials: Arc<dyn CredentialsProvider>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<ServiceClock>,
     signer: Signer,
     base: String,
     headers: HeaderMap,
     attempts: u32,
     budget: RetryBudget,
-    /// The service's clock minus ours, as far as it matters.
-    skew_ns: AtomicI64,
 }
 
 impl AwsClient {
@@ -86,17 +82,18 @@ impl AwsClient {
         credentials: Arc<dyn CredentialsProvider>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, BuildError> {
-        Self::with_environment(
+        let profiles = Profiles::read(&ProcessEnvironment)?;
+        Self::with_settings(
             session,
             service,
             region,
             identity,
-            (transport, credentials, clock),
-            &ProcessEnvironment,
+            (transport, credentials, Arc::new(ServiceClock::new(clock))),
+            &EndpointSettings::read(&ProcessEnvironment, &profiles),
         )
     }
 
-    fn with_environment(
+    pub(crate) fn with_settings(
         session: &AwsSession,
         service: Service,
         region: &str,
@@ -104,11 +101,11 @@ impl AwsClient {
         (transport, credentials, clock): (
             Arc<dyn Transport>,
             Arc<dyn CredentialsProvider>,
-            Arc<dyn Clock>,
+            Arc<ServiceClock>,
         ),
-        environment: &dyn Environment,
+        endpoints: &EndpointSettings,
     ) -> Result<Self, BuildError> {
-        let base = service.url(&session.endpoint, region, environment);
+        let base = service.url(&session.endpoint, region, endpoints);
         let base = base.trim_end_matches('/').to_owned();
         if base
             .parse::<Uri>()
@@ -133,7 +130,6 @@ impl AwsClient {
             headers,
             attempts: session.attempts(),
             budget: RetryBudget::default(),
-            skew_ns: AtomicI64::new(0),
         })
     }
 
@@ -206,8 +202,7 @@ impl AwsClient {
                 headers.insert(HeaderName::from_static(name), value);
             }
         }
-        let skew = self.skew_ns.load(Ordering::Relaxed);
-        let now = self.clock.unix_ns().saturating_add_signed(skew);
+        let now = self.clock.unix_ns();
         self.signer
             .sign(
                 &Method::POST,
@@ -233,7 +228,7 @@ impl AwsClient {
         let error = AwsError::from_answer(status, error_type, answer.body());
         let corrected = match error.kind {
             ErrorKind::Expired => self.renew(credentials.access_key_id()).await,
-            _ => error.is_about_time() && self.learn_time(answer.headers(), now),
+            _ => error.is_about_time() && self.clock.learn(answer.headers(), now),
         };
         Err(Failed {
             error,
@@ -247,26 +242,6 @@ impl AwsClient {
         self.credentials.refused();
         let new = self.credentials.credentials().await;
         new.is_ok_and(|new| new.access_key_id() != refused)
-    }
-
-    /// Takes over the service's time if ours is far off; whether it was.
-    fn learn_time(&self, headers: &HeaderMap, signed_at: u64) -> bool {
-        let date = headers.get(DATE).and_then(|date| date.to_str().ok());
-        let Some(theirs) = date.and_then(http_date_unix_ns) else {
-            return false;
-        };
-        if theirs.abs_diff(signed_at) < SKEW_NOTICED_NS {
-            return false;
-        }
-        let ours = self.clock.unix_ns();
-        let skew = i128::from(theirs) - i128::from(ours);
-        let skew = i64::try_from(skew).unwrap_or_default();
-        self.skew_ns.store(skew, Ordering::Relaxed);
-        tracing::warn!(
-            seconds = skew / 1_000_000_000,
-            "the clock of this machine differs from that of AWS; signing with the time of AWS"
-        );
-        true
     }
 }
 
@@ -309,37 +284,4 @@ fn invocation_id() -> String {
         (bits >> 48) & 0xffff,
         bits & 0xffff_ffff_ffff
     )
-}
-
-/// `Tue, 14 Nov 2023 22:13:20 GMT` as Unix nanoseconds.
-fn http_date_unix_ns(text: &str) -> Option<u64> {
-    let format = aws_smithy_types::date_time::Format::HttpDate;
-    let time = aws_smithy_types::DateTime::from_str(text, format).ok()?;
-    u64::try_from(time.as_nanos()).ok()
-}
-
-#[cfg(test)]
-pub(crate) mod parts {
-    //! For the tests of this crate: clients with a given environment.
-    use super::{
-        Arc, AwsClient, AwsSession, BuildError, ClientIdentity, Clock, CredentialsProvider,
-        Environment, Service, Transport,
-    };
-
-    pub(crate) fn client(
-        session: &AwsSession,
-        service: Service,
-        parts: (
-            Arc<dyn Transport>,
-            Arc<dyn CredentialsProvider>,
-            Arc<dyn Clock>,
-        ),
-        environment: &dyn Environment,
-    ) -> Result<AwsClient, BuildError> {
-        let identity = ClientIdentity {
-            user_agent: "test/1".to_owned(),
-            ..ClientIdentity::default()
-        };
-        AwsClient::with_environment(session, service, "eu-west-1", identity, parts, environment)
-    }
 }

@@ -9,12 +9,13 @@ use weir_core::{BoxFut, BuildCtx, BuildError};
 use weir_net::tls::TlsClientConfig;
 use weir_net::{HttpClient, HttpClientOptions, NetError, ProxyChoice};
 
-use crate::chain::{AssumeRole, ChainSettings, credentials_chain};
+use crate::chain::{AssumeRole, ChainSettings, ca_bundle, find};
 use crate::client::{AwsClient, ClientIdentity};
-use crate::container::check_container_address;
-use crate::endpoint::Service;
+use crate::clock::ServiceClock;
+use crate::endpoint::{EndpointSettings, Service};
 use crate::region::resolve_region;
 use crate::session::AwsSession;
+use crate::sources::Profiles;
 use crate::transport::{Transport, TransportError, TransportErrorKind};
 
 impl AwsSession {
@@ -30,7 +31,6 @@ impl AwsSession {
         identity: ClientIdentity,
         cx: &BuildCtx,
     ) -> Result<AwsClient, BuildError> {
-        check_container_address(&ProcessEnvironment).await?;
         let region = resolve_region(&self.region, &ProcessEnvironment).await?;
         let assume_role = (!self.role_arn.is_empty()).then(|| AssumeRole {
             arn: self.role_arn.clone(),
@@ -42,9 +42,11 @@ impl AwsSession {
             region: region.clone(),
             assume_role,
         };
-        let credentials = credentials_chain(settings, cx.clock.clone());
-        let http =
-            HttpClient::new(self.options()).map_err(|error| BuildError(error.to_string()))?;
+        let clock = Arc::new(ServiceClock::new(cx.clock.clone()));
+        let credentials = find(&settings, clock.clone()).await?;
+        let profiles = Profiles::read(&ProcessEnvironment)?;
+        let options = self.options(ca_bundle(&ProcessEnvironment, &profiles));
+        let http = HttpClient::new(options).map_err(|error| BuildError(error.to_string()))?;
         let program = &cx.build_info;
         let identity = ClientIdentity {
             user_agent: format!(
@@ -53,24 +55,23 @@ impl AwsSession {
             ),
             ..identity
         };
-        let transport = Arc::new(NetTransport(http));
-        let clock = cx.clock.clone();
-        AwsClient::new(
+        AwsClient::with_settings(
             self,
             service,
             &region,
             identity,
-            transport,
-            credentials,
-            clock,
+            (Arc::new(NetTransport(http)), credentials, clock),
+            &EndpointSettings::read(&ProcessEnvironment, &profiles),
         )
     }
 
-    fn options(&self) -> HttpClientOptions {
+    /// `ca_file`: authorities to trust in place of the system's; empty for none.
+    fn options(&self, ca_file: String) -> HttpClientOptions {
         let limit = Some(self.request_timeout_seconds).filter(|seconds| *seconds > 0);
         HttpClientOptions {
             tls: TlsClientConfig {
                 insecure_skip_verify: self.no_verify_ssl,
+                ca_file,
                 ..TlsClientConfig::default()
             },
             proxy: if self.proxy_address.is_empty() {
@@ -92,7 +93,13 @@ impl AwsSession {
 
 /// Requests over `weir-net`.
 #[derive(Debug)]
-struct NetTransport(HttpClient);
+pub(crate) struct NetTransport(HttpClient);
+
+impl NetTransport {
+    pub(crate) fn new(client: HttpClient) -> Self {
+        Self(client)
+    }
+}
 
 impl Transport for NetTransport {
     fn send(

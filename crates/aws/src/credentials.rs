@@ -1,9 +1,8 @@
 //! Credentials, and where they come from.
 
 use std::fmt::{self, Debug};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use aws_credential_types::credential_feature::AwsCredentialFeature;
 use aws_smithy_runtime_api::client::identity::Identity;
 use weir_core::BoxFut;
 
@@ -20,13 +19,19 @@ pub struct Credentials {
 impl Credentials {
     /// Keys that do not expire, with a session token if they are temporary.
     pub fn fixed(access_key_id: &str, secret_access_key: &str, token: Option<&str>) -> Self {
-        Self::from(aws_credential_types::Credentials::new(
+        let keys = aws_credential_types::Credentials::new(
             access_key_id,
             secret_access_key,
             token.map(str::to_owned),
             None,
-            "fixed",
-        ))
+            "weir",
+        );
+        Self {
+            access_key_id: access_key_id.to_owned(),
+            expires_unix_ns: None,
+            from_container: false,
+            identity: keys.into(),
+        }
     }
 
     /// The same, expiring at a time (Unix nanoseconds).
@@ -37,9 +42,8 @@ impl Credentials {
         }
     }
 
-    /// The same, as if a container endpoint had handed them out.
-    #[cfg(test)]
-    pub(crate) fn for_container(self) -> Self {
+    /// The same, handed out by a container endpoint.
+    pub(crate) fn of_container(self) -> Self {
         Self {
             from_container: true,
             ..self
@@ -76,24 +80,6 @@ impl Debug for Credentials {
             .field("access_key_id", &self.access_key_id)
             .field("expires_unix_ns", &self.expires_unix_ns)
             .finish_non_exhaustive()
-    }
-}
-
-impl From<aws_credential_types::Credentials> for Credentials {
-    fn from(credentials: aws_credential_types::Credentials) -> Self {
-        let unix_ns = |time: SystemTime| {
-            time.duration_since(UNIX_EPOCH).map_or(0, |d: Duration| {
-                u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
-            })
-        };
-        let features = credentials.get_property::<Vec<AwsCredentialFeature>>();
-        Self {
-            from_container: features
-                .is_some_and(|f| f.contains(&AwsCredentialFeature::CredentialsHttp)),
-            access_key_id: credentials.access_key_id().to_owned(),
-            expires_unix_ns: credentials.expiry().map(unix_ns),
-            identity: credentials.into(),
-        }
     }
 }
 

@@ -1,14 +1,24 @@
 //! Services and their public endpoints (AWS-32).
 
+use std::collections::BTreeMap;
+
 use weir_config::Environment;
 
+use crate::sources::{Profiles, is_true, set};
+
 /// A service that is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Service {
     /// CloudWatch Logs.
     Logs,
     /// X-Ray.
     XRay,
+    /// The Security Token Service.
+    Sts,
+    /// The portal of IAM Identity Center.
+    Sso,
+    /// Logins of IAM Identity Center.
+    SsoOidc,
 }
 
 /// Host name suffixes by region prefix: plain, dual-stack.
@@ -23,70 +33,125 @@ const PARTITIONS: [(&str, &str, &str); 8] = [
     ("", "amazonaws.com", "api.aws"),
 ];
 
+/// What the environment and the profile say about endpoints.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EndpointSettings {
+    fips: bool,
+    dual_stack: bool,
+    /// Base URLs of single services; they go before `all`.
+    own: BTreeMap<Service, String>,
+    all: Option<String>,
+}
+
+impl EndpointSettings {
+    /// Variables go before the profile's keys; a URL for one service before one for all.
+    pub(crate) fn read(environment: &dyn Environment, profiles: &Profiles) -> Self {
+        let either = |variable: &str, key: &str| {
+            set(environment, variable).or_else(|| profiles.value(key).map(str::to_owned))
+        };
+        let mut settings = Self {
+            fips: is_true(either("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint")),
+            dual_stack: is_true(either(
+                "AWS_USE_DUALSTACK_ENDPOINT",
+                "use_dualstack_endpoint",
+            )),
+            ..Self::default()
+        };
+        if is_true(either(
+            "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+            "ignore_configured_endpoint_urls",
+        )) {
+            return settings;
+        }
+        let variable_for_all = set(environment, "AWS_ENDPOINT_URL");
+        for service in Service::ALL {
+            let name = service.settings_name();
+            let variable = format!("AWS_ENDPOINT_URL_{}", name.to_ascii_uppercase());
+            let key = format!("{name}.endpoint_url");
+            let of_profile = || profiles.service_value(&key).map(str::to_owned);
+            let url = set(environment, &variable)
+                .or_else(|| variable_for_all.clone())
+                .or_else(of_profile);
+            if let Some(url) = url {
+                settings.own.insert(service, url);
+            }
+        }
+        settings.all = profiles.value("endpoint_url").map(str::to_owned);
+        settings
+    }
+}
+
 impl Service {
-    /// Name in signatures and host names.
+    const ALL: [Self; 5] = [Self::Logs, Self::XRay, Self::Sts, Self::Sso, Self::SsoOidc];
+
+    /// Name in signatures.
     pub fn signing_name(self) -> &'static str {
         match self {
             Self::Logs => "logs",
             Self::XRay => "xray",
+            Self::Sts => "sts",
+            Self::Sso => "awsssoportal",
+            Self::SsoOidc => "sso-oauth",
         }
     }
 
-    /// Name in the environment variable of its endpoint.
-    fn environment_name(self) -> &'static str {
+    /// Beginning of the host name.
+    fn host_name(self) -> &'static str {
         match self {
-            Self::Logs => "CLOUDWATCH_LOGS",
-            Self::XRay => "XRAY",
+            Self::Sso => "portal.sso",
+            Self::SsoOidc => "oidc",
+            other => other.signing_name(),
         }
     }
 
-    /// The base URL: as configured, from the environment, or the region's.
-    pub(crate) fn url(
-        self,
-        configured: &str,
-        region: &str,
-        environment: &dyn Environment,
-    ) -> String {
+    /// Name in the variable and the profile key of its endpoint.
+    fn settings_name(self) -> &'static str {
+        match self {
+            Self::Logs => "cloudwatch_logs",
+            Self::XRay => "xray",
+            Self::Sts => "sts",
+            Self::Sso => "sso",
+            Self::SsoOidc => "sso_oidc",
+        }
+    }
+
+    /// The base URL: as configured, from the settings, or the region's.
+    pub(crate) fn url(self, configured: &str, region: &str, settings: &EndpointSettings) -> String {
         if !configured.is_empty() {
             return configured.to_owned();
         }
-        let flag = |name: &str| {
-            let value = environment.get(name);
-            value.is_some_and(|value| value.eq_ignore_ascii_case("true"))
-        };
-        if !flag("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") {
-            let own = format!("AWS_ENDPOINT_URL_{}", self.environment_name());
-            for name in [own.as_str(), "AWS_ENDPOINT_URL"] {
-                if let Some(url) = environment.get(name).filter(|url| !url.is_empty()) {
-                    return url;
-                }
-            }
+        match settings.own.get(&self).or(settings.all.as_ref()) {
+            Some(url) => url.clone(),
+            None => self.public_url(region, settings.fips, settings.dual_stack),
         }
-        let (fips, dual_stack) = (
-            flag("AWS_USE_FIPS_ENDPOINT"),
-            flag("AWS_USE_DUALSTACK_ENDPOINT"),
-        );
-        self.public_url(region, fips, dual_stack)
     }
 
     fn public_url(self, region: &str, fips: bool, dual_stack: bool) -> String {
-        let partition = PARTITIONS
-            .iter()
-            .find(|(prefix, ..)| region.starts_with(prefix));
-        let (_, plain, dual) = partition.unwrap_or(&("", "amazonaws.com", "api.aws"));
-        let suffix = if dual_stack { dual } else { plain };
-        let name = self.signing_name();
-        // The plain endpoints of GovCloud are FIPS endpoints for CloudWatch Logs.
-        let already = self == Self::Logs && region.starts_with("us-gov-") && !dual_stack;
+        let name = self.host_name();
+        if self == Self::Sts && region == "aws-global" && !fips && !dual_stack {
+            return "https://sts.amazonaws.com".to_owned();
+        }
+        // The plain endpoints of GovCloud are FIPS endpoints, but for X-Ray.
+        let already = self != Self::XRay && region.starts_with("us-gov-") && !dual_stack;
         let fips = if fips && !already { "-fips" } else { "" };
+        let suffix = dns_suffix(region, dual_stack);
         format!("https://{name}{fips}.{region}.{suffix}")
     }
 }
 
+/// What the host names of a region end with, such as `amazonaws.com`; `dual_stack` for those that
+/// are reached over IPv6 as well.
+pub fn dns_suffix(region: &str, dual_stack: bool) -> &'static str {
+    let partition = PARTITIONS
+        .iter()
+        .find(|(prefix, ..)| region.starts_with(prefix));
+    let (_, plain, dual) = partition.unwrap_or(&("", "amazonaws.com", "api.aws"));
+    if dual_stack { dual } else { plain }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn url(service: Service, configured: &str, region: &str, variables: &[(&str, &str)]) -> String {
@@ -94,59 +159,37 @@ mod tests {
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect();
-        service.url(configured, region, &environment)
+        let settings = EndpointSettings::read(&environment, &Profiles::default());
+        service.url(configured, region, &settings)
     }
 
+    /// AWS-32: every partition, FIPS and dual-stack, as botocore resolves them
+    /// (`testdata/generate.py`).
     #[test]
-    fn hosts_follow_region_partition_and_environment() {
-        let fips = ("AWS_USE_FIPS_ENDPOINT", "true");
-        let dual = ("AWS_USE_DUALSTACK_ENDPOINT", "true");
-        let (logs, xray) = (Service::Logs, Service::XRay);
-        for (service, region, variables, expected) in [
-            (
-                logs,
-                "eu-west-1",
-                vec![],
-                "https://logs.eu-west-1.amazonaws.com",
-            ),
-            (
-                xray,
-                "cn-north-1",
-                vec![],
-                "https://xray.cn-north-1.amazonaws.com.cn",
-            ),
-            (
-                logs,
-                "us-iso-east-1",
-                vec![],
-                "https://logs.us-iso-east-1.c2s.ic.gov",
-            ),
-            (
-                logs,
-                "us-east-1",
-                vec![fips],
-                "https://logs-fips.us-east-1.amazonaws.com",
-            ),
-            (
-                xray,
-                "us-east-1",
-                vec![dual],
-                "https://xray.us-east-1.api.aws",
-            ),
-            (
-                xray,
-                "us-east-1",
-                vec![fips, dual],
-                "https://xray-fips.us-east-1.api.aws",
-            ),
-            (
-                logs,
-                "us-gov-west-1",
-                vec![fips],
-                "https://logs.us-gov-west-1.amazonaws.com",
-            ),
-        ] {
-            assert_eq!(url(service, "", region, &variables), expected);
+    fn endpoints_are_those_of_botocore() {
+        #[derive(serde::Deserialize)]
+        struct Row {
+            service: String,
+            region: String,
+            fips: bool,
+            dual_stack: bool,
+            url: String,
+        }
+        let table = include_str!("../testdata/endpoints.json");
+        let rows: Vec<Row> = serde_json::from_str(table).unwrap();
+        assert!(rows.len() > 100, "{}", rows.len());
+        for row in rows {
+            let service = Service::ALL
+                .into_iter()
+                .find(|service| service.settings_name() == row.service)
+                .unwrap();
+            let text = |on: bool| if on { "true" } else { "false" };
+            let variables = [
+                ("AWS_USE_FIPS_ENDPOINT", text(row.fips)),
+                ("AWS_USE_DUALSTACK_ENDPOINT", text(row.dual_stack)),
+            ];
+            let ours = url(service, "", &row.region, &variables);
+            assert_eq!(ours, row.url, "{} {}", row.service, row.region);
         }
     }
 

@@ -95,6 +95,11 @@ impl AwsError {
         let message = body
             .message
             .unwrap_or_else(|| format!("HTTP status {status}"));
+        Self::coded(status, code, message)
+    }
+
+    /// An answer whose code and message are known.
+    pub(crate) fn coded(status: u16, code: String, message: String) -> Self {
         Self {
             kind: kind(status, &code),
             code,

@@ -1,15 +1,15 @@
 //! AWS: where credentials come from, signing, endpoints, and the few calls of CloudWatch Logs and
 //! X-Ray that the exporters make.
 //!
-//! The credential chain is that of the AWS SDK, hidden behind [`CredentialsProvider`]; the calls are
-//! signed JSON posts of our own. This crate may read environment variables: they are part of the
+//! The credential chain is that of the AWS SDKs, written anew and hidden behind
+//! [`CredentialsProvider`]; the calls are signed posts of our own. This crate may read environment variables: they are part of the
 //! credential chain's contract.
 
 mod cache;
 mod chain;
 mod client;
+mod clock;
 mod connect;
-mod container;
 mod credentials;
 mod endpoint;
 mod error;
@@ -19,6 +19,7 @@ mod retry;
 mod segment_counts;
 mod session;
 mod sign;
+mod sources;
 mod transport;
 mod xray;
 
@@ -27,8 +28,9 @@ mod tests;
 
 pub use chain::{AssumeRole, ChainSettings, credentials_chain, instance_metadata};
 pub use client::{AwsClient, Call, ClientIdentity};
+pub use clock::ServiceClock;
 pub use credentials::{Credentials, CredentialsError, CredentialsProvider};
-pub use endpoint::Service;
+pub use endpoint::{Service, dns_suffix};
 pub use error::{AwsError, ErrorKind};
 pub use logs::{CloudWatchLogs, NewGroup, PutLogEventsReply, RejectedLogEvents};
 pub use region::resolve_region;

@@ -1,11 +1,13 @@
 //! Which region to work in (AWS-24).
 
-use aws_config::meta::region::ProvideRegion;
-use aws_config::profile::ProfileFileRegionProvider;
+use std::sync::Arc;
+
 use weir_config::Environment;
 use weir_core::BuildError;
 
-use crate::chain::{instance_metadata, provider_config};
+use crate::chain::{known_region, surroundings};
+use crate::clock::ServiceClock;
+use crate::sources::{InstanceMetadata, Profiles, Surroundings};
 
 /// The configured region, else `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's, the instance's.
 ///
@@ -15,24 +17,22 @@ pub async fn resolve_region(
     configured: &str,
     environment: &(dyn Environment + Sync),
 ) -> Result<String, BuildError> {
-    if !configured.is_empty() {
-        return Ok(configured.to_owned());
+    let known = known_region(configured, environment, &Profiles::read(environment)?);
+    if !known.is_empty() {
+        return Ok(known);
     }
-    for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
-        if let Some(region) = environment.get(name).filter(|region| !region.is_empty()) {
-            return Ok(region);
-        }
-    }
-    let profile = ProfileFileRegionProvider::builder()
-        .configure(&provider_config(None))
-        .build();
-    if let Some(region) = profile.region().await {
-        return Ok(region.to_string());
-    }
-    match instance_metadata("placement/region").await {
+    region_of_instance(&surroundings("", Arc::new(ServiceClock::of_machine()))?).await
+}
+
+pub(crate) async fn region_of_instance(around: &Surroundings) -> Result<String, BuildError> {
+    let text = match InstanceMetadata::new(around) {
+        Ok(service) => service.text("/latest/meta-data/placement/region").await,
+        Err(error) => Err(error),
+    };
+    match text {
         Ok(region) if !region.is_empty() => Ok(region),
         Ok(_) => Err(no_region("the instance metadata service names none")),
-        Err(error) => Err(no_region(&error)),
+        Err(error) => Err(no_region(&error.message)),
     }
 }
 

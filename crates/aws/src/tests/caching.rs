@@ -76,7 +76,7 @@ async fn they_are_renewed_a_minute_early_without_holding_up_others() {
 /// Containers hand out new ones five minutes before the end; short ones are used nearly to it.
 #[tokio::test(start_paused = true)]
 async fn how_early_depends_on_source_and_length() {
-    let bench = Bench::new([until("a", 15).for_container(), until("b", 60)]);
+    let bench = Bench::new([until("a", 15).of_container(), until("b", 60)]);
     assert_eq!(bench.get().await, "a");
     bench.pass(9);
     assert_eq!(bench.get().await, "a");
@@ -92,7 +92,7 @@ async fn how_early_depends_on_source_and_length() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_renewal_is_repeated_later_and_fails_nobody_before_the_end() {
-    let bench = Bench::new([until("a", 15).for_container()]);
+    let bench = Bench::new([until("a", 15).of_container()]);
     assert_eq!(bench.get().await, "a");
     bench.pass(11);
     assert_eq!((bench.get().await.as_str(), bench.asked()), ("a", 2));

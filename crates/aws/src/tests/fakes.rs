@@ -1,15 +1,15 @@
 //! A service that answers from a list, and sources of credentials.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use weir_core::{BoxFut, Clock, ManualClock};
 
-use crate::client::parts;
+use crate::endpoint::EndpointSettings;
 use crate::{
-    AwsClient, AwsSession, Credentials, CredentialsError, CredentialsProvider, Service, Transport,
-    TransportError, TransportErrorKind,
+    AwsClient, AwsSession, ClientIdentity, Credentials, CredentialsError, CredentialsProvider,
+    Service, ServiceClock, Transport, TransportError, TransportErrorKind,
 };
 
 /// 2023-11-14 22:13:20 UTC.
@@ -127,12 +127,21 @@ pub(super) fn client(
     credentials: Arc<dyn CredentialsProvider>,
 ) -> AwsClient {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOW_NS));
-    let nothing: BTreeMap<String, String> = BTreeMap::new();
-    parts::client(
+    let identity = ClientIdentity {
+        user_agent: "test/1".to_owned(),
+        ..ClientIdentity::default()
+    };
+    AwsClient::with_settings(
         session,
         service,
-        (fake.clone(), credentials, clock),
-        &nothing,
+        "eu-west-1",
+        identity,
+        (
+            fake.clone(),
+            credentials,
+            Arc::new(ServiceClock::new(clock)),
+        ),
+        &EndpointSettings::default(),
     )
     .unwrap()
 }
