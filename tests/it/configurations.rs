@@ -27,7 +27,11 @@ fn check(name: &str, text: &str) -> Result<Vec<String>, String> {
 
 #[test]
 fn examples_are_valid_without_warnings() {
-    for name in ["examples/local.yaml", "examples/seed.yaml"] {
+    for name in [
+        "examples/local.yaml",
+        "examples/seed.yaml",
+        "examples/statsd.yaml",
+    ] {
         let text =
             std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
         assert_eq!(check(name, &text), Ok(Vec::new()), "{name}");

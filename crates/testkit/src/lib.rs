@@ -3,6 +3,7 @@
 //! A dev-dependency only.
 
 pub mod mock;
+pub mod points;
 pub mod sigv4;
 
 pub use mock::{MockServer, Recorded};
