@@ -14,6 +14,7 @@ mod credentials;
 mod endpoint;
 mod error;
 mod logs;
+pub mod proxy;
 mod region;
 mod retry;
 mod segment_counts;

@@ -84,7 +84,7 @@ impl AwsSession {
 }
 
 /// What is wrong with an http(s) URL.
-fn wrong_url(url: &str) -> Option<String> {
+pub(crate) fn wrong_url(url: &str) -> Option<String> {
     match url.parse::<http::Uri>() {
         Ok(uri) if uri.host().is_some_and(|host| !host.is_empty()) => match uri.scheme_str() {
             Some("http" | "https") => None,

@@ -32,6 +32,7 @@ mod json;
 mod keys;
 mod metadata;
 mod name;
+pub mod read;
 mod resource;
 mod segment;
 mod sql;

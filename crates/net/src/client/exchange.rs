@@ -107,7 +107,7 @@ pub struct HttpResponse {
 
 /// What to do with an answer that is longer than the cap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Longer {
+pub(super) enum Longer {
     /// Keep its beginning.
     Cut,
     /// Fail.
@@ -188,32 +188,17 @@ impl HttpClient {
         body: Bytes,
     ) -> Result<HttpResponse, NetError> {
         let limit = (ANSWER_CAP, Longer::Cut);
-        self.in_time(url, self.shared.options.timeout, async {
+        self.in_time(url, self.timeout(), async {
             self.request(method, url, headers, body, limit).await
         })
         .await
     }
 
-    /// Gets a document of at most `cap` bytes, compressed and decompressed, within `timeout`.
-    ///
-    /// # Errors
-    /// As [`Self::send`], and [`NetError::BodyTooLarge`].
-    pub async fn get_body(
-        &self,
-        url: &Uri,
-        headers: &HeaderMap,
-        cap: usize,
-        timeout: Duration,
-    ) -> Result<HttpResponse, NetError> {
-        let limit = (cap, Longer::Refuse);
-        self.in_time(url, Some(timeout), async {
-            self.request(Method::GET, url, headers, Bytes::new(), limit)
-                .await
-        })
-        .await
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.shared.options.timeout
     }
 
-    async fn in_time<T>(
+    pub(super) async fn in_time<T>(
         &self,
         url: &Uri,
         limit: Option<Duration>,
@@ -230,7 +215,7 @@ impl HttpClient {
         }
     }
 
-    async fn request(
+    pub(super) async fn request(
         &self,
         method: Method,
         url: &Uri,

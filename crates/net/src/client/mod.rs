@@ -9,6 +9,7 @@ pub(crate) mod proxy;
 #[cfg(test)]
 mod tests;
 mod url;
+mod whole;
 
 pub use config::{ClientContext, CookiesConfig, HttpClientConfig};
 pub use exchange::{ANSWER_CAP, HttpClient, HttpClientOptions, HttpResponse};

@@ -79,6 +79,8 @@ pub struct ServerContext {
     pub ledger: Option<Arc<Ledger>>,
     /// Limits of connections where the configuration leaves them out.
     pub limits: ConnectionLimits,
+    /// Bodies are handed on as they came, whatever `Content-Encoding` says: for proxies.
+    pub raw_bodies: bool,
 }
 
 /// A bound HTTP server.
@@ -253,7 +255,11 @@ impl Endpoint {
     ) -> Result<(Bytes, Option<Charge>), Response<Bytes>> {
         self.authenticate(head).await?;
         let refused = |error: BodyError| self.refused(head, &error);
-        let encoding = self.encoding(&head.headers).map_err(refused)?;
+        let encoding = if self.context.raw_bodies {
+            None
+        } else {
+            self.encoding(&head.headers).map_err(refused)?
+        };
         if let Some(response) = self.handler.screen(head) {
             return Err(response);
         }
