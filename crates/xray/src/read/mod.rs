@@ -8,6 +8,8 @@ mod document;
 mod json;
 mod resource;
 mod spans;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::fmt;
