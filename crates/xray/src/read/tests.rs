@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use weir_model::{Interner, SpanRef, Traces, TracesBuilder, ValueRef};
 
 use super::{Outcome, Reader, Refused, datagram_body};
-use crate::{Body, Ids, Settings, Translator};
+use crate::{Body, Settings, Translator};
 
 const HEADER: &str = "{\"format\": \"json\", \"version\": 1}\n";
 
@@ -15,7 +15,7 @@ fn read(body: &[u8]) -> (Traces, Vec<Outcome>) {
     let (mut builder, mut outcomes) = (TracesBuilder::default(), Vec::new());
     let interner = Interner::default();
     Reader::default().read_body(body, &interner, &mut builder, |outcome| {
-        outcomes.push(outcome)
+        outcomes.push(outcome);
     });
     (builder.finish(), outcomes)
 }
@@ -495,8 +495,8 @@ fn a_document_survives_the_way_to_spans_and_back() {
         "subsegments": [sub],
     }));
     let traces = taken(&original);
-    let (settings, mut ids) = (Settings::default(), Ids::new(1));
-    let mut translator = Translator::new(&settings, &mut ids, 1_700_000_000);
+    let settings = Settings::default();
+    let mut translator = Translator::new(&settings, 1_700_000_000);
     let (mut body, mut requests) = (Body::default(), Vec::new());
     for span in traces.spans().enumerate() {
         translator
