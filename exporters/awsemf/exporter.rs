@@ -35,6 +35,8 @@ struct Meters {
     cx: BuildCtx,
     sent_events: Counter,
     fold: Fold,
+    /// The queue counts what a batch that ends is said to lack.
+    queued: bool,
 }
 
 impl EmfExporter {
@@ -84,6 +86,7 @@ impl EmfExporter {
                 ),
                 cx: cx.clone(),
                 fold: Fold::default(),
+                queued: config.sending_queue.as_ref().is_some_and(|queue| queue.enabled),
             },
             translator,
         }
@@ -195,6 +198,9 @@ impl EmfExporter {
             Some(retry) if retry.is_retryable() => {
                 // The caller will hear of these only as not being there any more.
                 self.meters.dropped(refused, "refused_by_service", "");
+                if self.meters.queued {
+                    self.meters.not_sent(counts);
+                }
                 let left = flight.land();
                 keep_only(metrics, &left);
                 Err(retry)
@@ -207,7 +213,7 @@ impl EmfExporter {
             None if outside > 0 => Err(Reject::Partial {
                 rejected: lost,
                 why: Cause::new(
-                    "event_time",
+                    if counts.too_old > 0 { "too_old" } else { "too_new" },
                     format!(
                         "{outside} values are older than 14 days or more than 2 hours ahead, which \
                          CloudWatch Logs refuses; check the sender's clock"
@@ -217,7 +223,7 @@ impl EmfExporter {
             None if counts.too_large > 0 => Err(Reject::Partial {
                 rejected: counts.too_large,
                 why: Cause::new(
-                    "event_size",
+                    "too_large",
                     format!(
                         "{} values need an event of more than 256 KiB, which CloudWatch Logs \
                          refuses; send fewer attributes",
@@ -361,26 +367,26 @@ impl Meters {
                 "delta_streams_full",
                 "No room to follow more cumulative streams; their points are dropped",
             ),
+            (counts.overtaken, "overtaken", ""),
+        ] {
+            self.dropped(count, reason, text);
+        }
+        if !self.queued {
+            self.not_sent(counts);
+        }
+        for (count, text) in [
             (
                 counts.too_old,
-                "too_old",
                 "Values older than 14 days are dropped: CloudWatch Logs refuses them",
             ),
             (
                 counts.too_new,
-                "too_new",
                 "Values more than 2 hours ahead are dropped: CloudWatch Logs refuses them",
             ),
-            (counts.overtaken, "overtaken", ""),
             (
                 counts.too_large,
-                "too_large",
                 "Values are dropped because their labels alone fill an event of 256 KiB",
             ),
-        ] {
-            self.dropped(count, reason, text);
-        }
-        for (count, text) in [
             (
                 counts.cut,
                 "Events over 256 KiB are cut, CloudWatch takes no metrics from them",
@@ -400,6 +406,13 @@ impl Meters {
                 self.say(count, text);
             }
         }
+    }
+
+    /// Counts what is not sent and is part of the result of the batch.
+    fn not_sent(&self, counts: &Counts) {
+        self.dropped(counts.too_old, "too_old", "");
+        self.dropped(counts.too_new, "too_new", "");
+        self.dropped(counts.too_large, "too_large", "");
     }
 
     /// Counts what the service took but will not keep.

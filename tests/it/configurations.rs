@@ -29,6 +29,7 @@ fn check(name: &str, text: &str) -> Result<Vec<String>, String> {
 fn examples_are_valid_without_warnings() {
     for name in [
         "examples/local.yaml",
+        "examples/logs.yaml",
         "examples/seed.yaml",
         "examples/statsd.yaml",
     ] {

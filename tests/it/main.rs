@@ -9,6 +9,7 @@
 mod compatibility;
 mod configurations;
 mod detector;
+mod faults;
 mod pipeline;
 mod process;
 mod stop;
