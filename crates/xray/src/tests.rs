@@ -2,5 +2,6 @@
 
 mod documents;
 mod random;
+mod rows;
 mod schema;
 mod support;
