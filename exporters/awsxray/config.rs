@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 use weir_aws::AwsSession;
 use weir_config::{ComponentId, Duration, Errors, Validate};
+use weir_sending::{QueueSettings, RetrySettings, TimeoutSettings, validate_sending};
 
 /// Configuration of `awsxray`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Attributes that become annotations; those of the resource as `otel.resource.<name>`.
@@ -40,6 +41,10 @@ pub struct Config {
     pub resource_arn: String,
     /// Longest time of all calls of one batch. Not in the reference, where it is always 5 s.
     pub timeout: Duration,
+    /// Queue in front; absent: none, as in the reference, which has no such key.
+    pub sending_queue: Option<QueueSettings>,
+    /// Sending again what failed for now; absent: not done, as in the reference.
+    pub retry_on_failure: Option<RetrySettings>,
     /// Also reads `server.address`, `db.system.name`, `db.namespace` and `db.query.text` where the
     /// reference, which does not know them, leaves a URL without host, a span without `sql` block,
     /// a call without the name of its peer. Not in the reference.
@@ -87,6 +92,8 @@ impl Default for Config {
             local_mode: false,
             resource_arn: String::new(),
             timeout: Duration::from_secs(5),
+            sending_queue: None,
+            retry_on_failure: None,
             current_semantic_conventions: false,
             strict_schema: false,
         }
@@ -94,6 +101,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Repetitions of batches; the reference knows none.
+    pub(super) fn retry(&self) -> RetrySettings {
+        self.retry_on_failure.unwrap_or_else(RetrySettings::off)
+    }
+
     /// The keys that all AWS exporters have.
     pub(super) fn session(&self) -> AwsSession {
         AwsSession {
@@ -115,7 +127,9 @@ impl Config {
 impl Validate for Config {
     fn validate(&self, errors: &mut Errors) {
         self.session().validate(errors);
-        if self.timeout <= Duration::ZERO {
+        let timeout = TimeoutSettings(self.timeout);
+        validate_sending(errors, timeout, &self.retry(), self.sending_queue.as_ref());
+        if self.timeout == Duration::ZERO {
             errors.push(
                 "timeout",
                 "`timeout` must be above 0",

@@ -9,11 +9,17 @@ use weir_core::telemetry::Counter;
 use weir_core::{BuildCtx, Clock, Fold, Telemetry};
 use weir_xray::Skipped;
 
-
 /// Error codes of the service that get a series of their own; the rest counts as `other`.
 const MAX_CODES: usize = 20;
 /// Longest error code in a label.
 const MAX_CODE_BYTES: usize = 64;
+/// Longest text of the service in a log line.
+const MAX_TEXT_BYTES: usize = 1024;
+
+/// The longest start of a text within a limit.
+fn cut(text: &str, limit: usize) -> &str {
+    text.get(..text.floor_char_boundary(limit)).unwrap_or("")
+}
 
 /// Counts what does not arrive, with its reason.
 pub(super) struct Meters {
@@ -36,12 +42,15 @@ impl Meters {
             cx.telemetry.counter(
                 "weir_dropped_items_total",
                 "Items that were taken in and will never arrive",
-                &[("component", name), ("signal", "traces"), ("reason", reason)],
+                &[
+                    ("component", name),
+                    ("signal", "traces"),
+                    ("reason", reason),
+                ],
             )
         };
-        let count = |metric: &str, help: &str| {
-            cx.telemetry.counter(metric, help, &[("exporter", name)])
-        };
+        let count =
+            |metric: &str, help: &str| cx.telemetry.counter(metric, help, &[("exporter", name)]);
         Self {
             documents: count(
                 "weir_exporter_awsxray_documents",
@@ -91,17 +100,21 @@ impl Meters {
         self.say(message, message, "");
     }
 
-    /// The service did not take a document and will not.
-    pub(super) fn refused(&self, segment: &UnprocessedSegment) {
-        self.unprocessed.add(1);
-        let code = segment.error_code.as_deref().unwrap_or("");
-        self.code_counter(code).add(1);
-        let text = segment.message.as_deref().unwrap_or("");
-        self.say(
-            code,
-            "X-Ray did not take a segment document.",
-            &format!("{code}: {text}"),
-        );
+    /// The service did not take these documents, of so many spans, and will not.
+    pub(super) fn refused(&self, segments: &[&UnprocessedSegment], spans: usize) {
+        self.unprocessed.add(spans as u64);
+        for segment in segments {
+            let code = segment.error_code.as_deref().unwrap_or("");
+            self.code_counter(code).add(1);
+            let text = segment.message.as_deref().unwrap_or("");
+            // The text may name the segment, so lines fold by the code; both come from outside.
+            let key = cut(code, MAX_CODE_BYTES);
+            self.say(
+                key,
+                "X-Ray did not take a segment document.",
+                &format!("{key}: {}", cut(text, MAX_TEXT_BYTES)),
+            );
+        }
     }
 
     fn code_counter(&self, code: &str) -> Counter {

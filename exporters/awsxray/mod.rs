@@ -13,10 +13,8 @@ use std::sync::Arc;
 
 use weir_aws::{AwsClient, ClientIdentity, Service, XRay, share_segment_counts};
 use weir_config::{Environment, ProcessEnvironment};
-use weir_core::{
-    BoxFut, BuildCtx, BuildError, ExporterKind, Gates, Signals, Stability, Stage,
-};
-use weir_sending::{RetrySettings, SendingSettings, TimeoutSettings};
+use weir_core::{BoxFut, BuildCtx, BuildError, ExporterKind, Gates, Signals, Stability, Stage};
+use weir_sending::{SendingSettings, TimeoutSettings};
 use weir_xray::Settings;
 
 pub use config::{Config, TelemetryConfig};
@@ -34,10 +32,7 @@ impl ExporterKind for Kind {
     const SIGNALS: Signals = Signals::TRACES;
     type Config = Config;
 
-    fn build(
-        config: Config,
-        cx: BuildCtx,
-    ) -> BoxFut<'static, Result<Arc<dyn Stage>, BuildError>> {
+    fn build(config: Config, cx: BuildCtx) -> BoxFut<'static, Result<Arc<dyn Stage>, BuildError>> {
         Box::pin(async move {
             let session = config.session();
             let identity = ClientIdentity {
@@ -59,12 +54,9 @@ impl ExporterKind for Kind {
                 Meters::new(&cx),
                 reporter,
             );
-            // The reference has no queue and no retries of its own here.
-            let sending = SendingSettings::new(
-                TimeoutSettings(config.timeout),
-                RetrySettings::off(),
-                None,
-            );
+            let timeout = TimeoutSettings(config.timeout);
+            let sending =
+                SendingSettings::new(timeout, config.retry(), config.sending_queue.clone());
             Ok(weir_sending::wrap(Arc::new(exporter), &sending, &cx))
         })
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
+use tokio::sync::OnceCell;
 use weir_aws::{SegmentCounts, TelemetryRecord, XRay, telemetry_host};
 use weir_config::ProcessEnvironment;
 use weir_core::{BuildCtx, Clock, Deadline, Stop, Tasks};
@@ -32,6 +33,8 @@ struct Work {
     api: Arc<XRay>,
     clock: Arc<dyn Clock>,
     metadata: Metadata,
+    /// The metadata once it was looked for.
+    found: OnceCell<Metadata>,
     waiting: Mutex<VecDeque<TelemetryRecord>>,
 }
 
@@ -84,6 +87,7 @@ impl Reporter {
                 api,
                 clock: cx.clock.clone(),
                 metadata,
+                found: OnceCell::new(),
                 waiting: Mutex::default(),
             }),
         }
@@ -98,14 +102,14 @@ impl Reporter {
     pub(super) fn start(&self) {
         let (work, stop) = (self.work.clone(), self.stop.clone());
         self.tasks.spawn(&self.name, async move {
-            let metadata = work.metadata.filled().await;
+            work.metadata().await;
             let mut minutes = tokio::time::interval(INTERVAL);
             // The first tick comes at once.
             minutes.tick().await;
             loop {
                 tokio::select! {
                     () = stop.stopped() => return,
-                    _ = minutes.tick() => work.report(&metadata).await,
+                    _ = minutes.tick() => work.report().await,
                 }
             }
         });
@@ -114,8 +118,7 @@ impl Reporter {
     /// Ends the minutes. Unlike the reference, counts of the last one are still told.
     pub(super) async fn stop(&self, by: Deadline) {
         self.stop.stop(by);
-        let metadata = &self.work.metadata;
-        let last = self.work.report(metadata);
+        let last = self.work.report();
         // Whoever stops has a deadline; the records are not worth more than that.
         drop(tokio::time::timeout_at(by.instant(), last).await);
     }
@@ -140,7 +143,8 @@ impl Metadata {
 impl Work {
     /// Takes the counts, if there are any, and sends what waits: the newest records first. What
     /// cannot be sent waits for the next time.
-    async fn report(&self, metadata: &Metadata) {
+    async fn report(&self) {
+        let metadata = self.metadata().await;
         if let Some(record) = self.counts.take(self.clock.unix_ns()) {
             let mut waiting = self.waiting();
             if waiting.len() >= MAX_WAITING {
@@ -169,6 +173,10 @@ impl Work {
             }
             self.waiting().drain(..records.len());
         }
+    }
+
+    async fn metadata(&self) -> &Metadata {
+        self.found.get_or_init(|| self.metadata.filled()).await
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, VecDeque<TelemetryRecord>> {

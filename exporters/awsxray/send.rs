@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_aws::{AwsError, ErrorKind, UnprocessedSegment, XRay};
-use weir_core::{
-    Batch, BoxFut, Cause, Data, Deadline, Exporter, Fatal, Reject,
-};
+use weir_core::{Batch, BoxFut, Cause, Data, Deadline, Exporter, Fatal, Reject};
 use weir_model::Traces;
 use weir_xray::{Body, Request, Settings, Translator};
 
@@ -28,13 +26,23 @@ pub(super) struct XRayExporter {
     reporter: Option<Reporter>,
 }
 
-/// What of a batch is to be sent again.
-#[derive(Debug)]
-enum Left {
-    /// The spans from this one on.
-    From(usize),
-    /// These spans.
-    Only(BTreeSet<usize>),
+/// What became of a batch's spans on the way.
+#[derive(Debug, Default)]
+struct Fates {
+    /// Spans that X-Ray put back to the end, and those of a failed call.
+    put_back: BTreeSet<usize>,
+    /// Spans without documents; they are counted, and not to be sent again.
+    skipped: BTreeSet<usize>,
+    /// Where the spans begin that no call was made for; `None` if there was one for all.
+    unsent: Option<usize>,
+}
+
+impl Fates {
+    /// Whether a span is to be sent again.
+    fn is_left(&self, index: usize) -> bool {
+        let unsent = self.unsent.is_some_and(|first| index >= first);
+        (unsent && !self.skipped.contains(&index)) || self.put_back.contains(&index)
+    }
 }
 
 impl XRayExporter {
@@ -56,52 +64,59 @@ impl XRayExporter {
 
     /// Sends all documents of the spans, in order, at most 50 a call; the first failing call ends it
     /// (XR-47, XR-49).
-    async fn send_all(&self, traces: &Traces) -> Result<(), (Reject, Left)> {
+    async fn send_all(&self, traces: &Traces, fates: &mut Fates) -> Result<(), Reject> {
         let now = i64::try_from(self.meters.clock.unix_ms() / 1000).unwrap_or(i64::MAX);
         let mut translator = Translator::new(&self.settings, now);
         let mut body = Body::default();
         let mut ready: Option<Request> = None;
-        let mut put_back = BTreeSet::new();
         for span in traces.spans().enumerate() {
             let added = translator.add(span, &mut body, |body| ready = body.finish());
             if let Err(why) = added {
                 self.meters.skipped(why);
+                fates.skipped.insert(span.0);
             }
             if let Some(request) = ready.take() {
-                self.send(request, &mut put_back).await?;
+                self.send(request, fates).await?;
             }
         }
         self.meters.unprintable(translator.unprintable);
         if let Some(request) = body.finish() {
-            self.send(request, &mut put_back).await?;
+            self.send(request, fates).await?;
         }
-        if put_back.is_empty() {
+        let put_back = fates.put_back.len();
+        if put_back == 0 {
             return Ok(());
         }
-        let text = format!("X-Ray put back {} spans for now", put_back.len());
-        Err((
-            Reject::retry("unprocessed", text),
-            Left::Only(put_back),
-        ))
+        let text = format!("X-Ray put back {put_back} spans for now");
+        Err(Reject::retry("unprocessed", text))
     }
 
     /// Sends one request, and again what of it the service puts back for now. The spans of documents
-    /// that it put back to the end join `put_back`.
-    async fn send(
-        &self,
-        mut request: Request,
-        put_back: &mut BTreeSet<usize>,
-    ) -> Result<(), (Reject, Left)> {
+    /// that it put back to the end join those to be sent again.
+    async fn send(&self, mut request: Request, fates: &mut Fates) -> Result<(), Reject> {
+        let behind = request
+            .documents
+            .last()
+            .map_or(0, |document| document.span + 1);
         let mut wait = PUT_BACK_WAIT;
         let mut attempt = 1;
         loop {
             let bytes = Bytes::from(std::mem::take(&mut request.bytes));
-            let answer = self.api.put_trace_segments(bytes.clone()).await;
-            let reply = answer.map_err(|error| self.failed(&error, &request))?;
-            let (refused, again) = sort_out(&request, &reply.unprocessed_trace_segments);
-            for segment in &refused {
-                self.meters.refused(segment);
-            }
+            let reply = match self.api.put_trace_segments(bytes.clone()).await {
+                Ok(reply) => reply,
+                Err(error) => {
+                    let spans = request.documents.iter().map(|document| document.span);
+                    fates.put_back.extend(spans);
+                    fates.unsent = Some(behind);
+                    return Err(self.failed(&error));
+                }
+            };
+            let Sorted {
+                refused,
+                spans,
+                again,
+            } = sort_out(&request, &reply.unprocessed_trace_segments);
+            self.meters.refused(&refused, spans);
             let dealt_with = request.documents.len() - again.len();
             self.meters.sent(dealt_with.saturating_sub(refused.len()));
             if let Some(reporter) = &self.reporter {
@@ -113,7 +128,9 @@ impl XRayExporter {
             }
             if attempt >= self.attempts {
                 let documents = again.iter().filter_map(|at| request.documents.get(*at));
-                put_back.extend(documents.map(|document| document.span));
+                fates
+                    .put_back
+                    .extend(documents.map(|document| document.span));
                 return Ok(());
             }
             tokio::time::sleep(wait).await;
@@ -125,11 +142,10 @@ impl XRayExporter {
     }
 
     /// What a failed call means for the caller (XR-50).
-    fn failed(&self, error: &AwsError, request: &Request) -> (Reject, Left) {
+    fn failed(&self, error: &AwsError) -> Reject {
         if let Some(reporter) = &self.reporter {
             reporter.counts().failed(error);
         }
-        let first = request.documents.first().map_or(0, |document| document.span);
         let reason = match error.kind {
             ErrorKind::Throttled => "throttled",
             ErrorKind::Timeout => "timeout",
@@ -139,12 +155,14 @@ impl XRayExporter {
             ErrorKind::Transport | ErrorKind::UnknownHost => "connection",
             _ => "backend_error",
         };
-        let why = Cause::new(reason, format!("PutTraceSegments: {error}{}", hint(error.kind)));
-        let reject = match error.kind {
+        let why = Cause::new(
+            reason,
+            format!("PutTraceSegments: {error}{}", hint(error.kind)),
+        );
+        match error.kind {
             ErrorKind::Invalid => Reject::Permanent(why),
             _ => Reject::Retry { after: None, why },
-        };
-        (reject, Left::From(first))
+        }
     }
 }
 
@@ -160,26 +178,49 @@ fn hint(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// Divides what the service did not take into what it never will and the places of documents worth
-/// sending again. A segment that is not of this request, or has no id, counts as refused.
-fn sort_out<'r>(
-    request: &Request,
-    unprocessed: &'r [UnprocessedSegment],
-) -> (Vec<&'r UnprocessedSegment>, Vec<usize>) {
-    let mut refused = Vec::new();
-    let mut again = Vec::new();
+/// What the service did not take.
+#[derive(Debug, Default)]
+struct Sorted<'r> {
+    /// What it never will.
+    refused: Vec<&'r UnprocessedSegment>,
+    /// How many spans are lost with that; some have two documents.
+    spans: usize,
+    /// Places of documents worth sending again.
+    again: Vec<usize>,
+}
+
+/// Divides what the service did not take. An entry with no id, which it could not read, or with an id
+/// that is not in the request stands for one of the documents that no other entry names; entries
+/// beyond the number of documents stand for nothing.
+fn sort_out<'r>(request: &Request, unprocessed: &'r [UnprocessedSegment]) -> Sorted<'r> {
+    let mut sorted = Sorted::default();
+    let mut named = BTreeSet::new();
+    let mut nameless = Vec::new();
+    let mut spans = BTreeSet::new();
     for segment in unprocessed {
-        let place = segment.id.as_deref().and_then(|id| request.place_of(id));
-        match place {
-            Some(place) if is_passing(segment.error_code.as_deref().unwrap_or("")) => {
-                if !again.contains(&place) {
-                    again.push(place);
-                }
+        let id = segment.id.as_deref().unwrap_or("");
+        let mut places = request.places_of(id).peekable();
+        if places.peek().is_none() {
+            nameless.push(segment);
+        }
+        let passing = is_passing(segment.error_code.as_deref().unwrap_or(""));
+        for place in places {
+            if !named.insert(place) {
+                continue;
             }
-            _ => refused.push(segment),
+            if passing {
+                sorted.again.push(place);
+            } else {
+                sorted.refused.push(segment);
+                spans.extend(request.documents.get(place).map(|document| document.span));
+            }
         }
     }
-    (refused, again)
+    nameless.truncate(request.documents.len().saturating_sub(named.len()));
+    sorted.spans = spans.len() + nameless.len();
+    sorted.refused.append(&mut nameless);
+    sorted.again.sort_unstable();
+    sorted
 }
 
 /// Whether an error code stands for a trouble of the service that passes.
@@ -203,18 +244,13 @@ impl Exporter for XRayExporter {
             let Data::Traces(traces) = &mut batch.data else {
                 return Err(Reject::permanent("signal", "X-Ray takes traces only"));
             };
-            let Err((reject, left)) = self.send_all(traces).await else {
+            let mut fates = Fates::default();
+            let Err(reject) = self.send_all(traces, &mut fates).await else {
                 return Ok(());
             };
             if reject.is_retryable() {
-                match left {
-                    Left::From(0) => {}
-                    Left::From(first) => *traces = traces.split_off(first),
-                    Left::Only(spans) => {
-                        let mut index = 0..;
-                        traces.retain(|_| index.next().is_some_and(|index| spans.contains(&index)));
-                    }
-                }
+                let mut index = 0..;
+                traces.retain(|_| index.next().is_some_and(|index| fates.is_left(index)));
             }
             Err(reject)
         })

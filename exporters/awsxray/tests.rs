@@ -1,4 +1,6 @@
 //! Documents against the reference's, calls against a scripted service.
 
+mod fakes;
 mod golden;
+mod lying;
 mod send;

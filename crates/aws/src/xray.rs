@@ -8,7 +8,7 @@ use serde::Deserialize;
 use weir_core::Clock;
 
 use crate::client::{AwsClient, Call};
-use crate::error::AwsError;
+use crate::error::{AwsError, ErrorKind};
 
 /// X-Ray.
 #[derive(Debug)]
@@ -30,11 +30,33 @@ pub struct UnprocessedSegment {
 }
 
 /// Answer of `PutTraceSegments`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PutTraceSegmentsReply {
     /// Documents that were not taken.
     pub unprocessed_trace_segments: Vec<UnprocessedSegment>,
+}
+
+impl PutTraceSegmentsReply {
+    /// Reads an answer; nothing at all means that nothing is unprocessed. An entry of the list that
+    /// cannot be read still stands for a document that was not taken.
+    fn read(answer: &[u8]) -> Option<Self> {
+        use serde_json::Value;
+        if answer.is_empty() {
+            return Some(Self::default());
+        }
+        let mut answer: serde_json::Map<String, Value> = serde_json::from_slice(answer).ok()?;
+        let entries = match answer.remove("UnprocessedTraceSegments") {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Array(entries)) => entries,
+            Some(_) => return None,
+        };
+        let entries = entries.into_iter();
+        Some(Self {
+            unprocessed_trace_segments: entries
+                .map(|entry| serde_json::from_value(entry).unwrap_or_default())
+                .collect(),
+        })
+    }
 }
 
 impl XRay {
@@ -69,11 +91,17 @@ impl XRay {
     /// `PutTraceSegments` with a ready body (`TraceSegmentDocuments`, at most 50).
     ///
     /// # Errors
-    /// See [`AwsError`].
+    /// See [`AwsError`]. An answer that is none of X-Ray's says nothing about the documents, so it is
+    /// an error although its status is a success; the SDK of the reference sees it so too.
     pub async fn put_trace_segments(&self, body: Bytes) -> Result<PutTraceSegmentsReply, AwsError> {
         let answer = self.send("/TraceSegments", body).await?;
-        // An answer that cannot be read means that everything was taken.
-        Ok(serde_json::from_slice(&answer).unwrap_or_default())
+        PutTraceSegmentsReply::read(&answer).ok_or_else(|| AwsError {
+            status: Some(200),
+            ..AwsError::local(
+                ErrorKind::Server,
+                "the answer is not one of X-Ray; check `endpoint` and `proxy_address`".to_owned(),
+            )
+        })
     }
 
     /// `PutTelemetryRecords` with a ready body.

@@ -102,12 +102,13 @@ impl Body {
 }
 
 impl Request {
-    /// Place of the document with this segment id.
-    pub fn place_of(&self, id: &str) -> Option<usize> {
-        let id = u64::from_str_radix(id, 16).ok()?.to_be_bytes();
-        self.documents
-            .iter()
-            .position(|document| document.id == Some(id))
+    /// Places of the documents with this segment id: none or one, more if spans share an id.
+    pub fn places_of(&self, id: &str) -> impl Iterator<Item = usize> + use<'_> {
+        let id = u64::from_str_radix(id, 16).ok().map(u64::to_be_bytes);
+        let documents = self.documents.iter().enumerate();
+        documents.filter_map(move |(place, document)| {
+            (id.is_some() && document.id == id).then_some(place)
+        })
     }
 
     /// A request with these documents of this one again.

@@ -75,7 +75,11 @@ fn differs(case: &str) -> Option<String> {
     }
     // What we decided to do otherwise stands beside what the reference does.
     let decided = testdata().join(case).join("expected-alt.json");
-    let file = if decided.exists() { "expected-alt.json" } else { "expected.json" };
+    let file = if decided.exists() {
+        "expected-alt.json"
+    } else {
+        "expected.json"
+    };
     let expected: Json = serde_json::from_str(&read(case, file)).unwrap();
     let expected = &expected["xray"];
     if let Some(sizes) = expected["batches"].as_array() {
