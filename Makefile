@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test fmt clippy unit checks deny conformance interop build bench tools
+.PHONY: help run test fmt clippy unit checks deny conformance interop moto build bench tools
 
 CARGO ?= cargo
 KIT ?= ../shared/conformance
@@ -48,6 +48,12 @@ interop: ## An OpenTelemetry SDK sends to it, a real Prometheus stores (Debian: 
 	@[ -x $(VENV)-interop/bin/python ] || python3 -m venv $(VENV)-interop
 	$(VENV)-interop/bin/pip install --quiet --disable-pip-version-check -r tests/interop/requirements.txt
 	$(VENV)-interop/bin/python tests/interop/run.py --binary target/debug/weir
+
+moto: ## What it sends to AWS, against moto's services with their checks of signatures and permissions on
+	$(CARGO) build --locked
+	@[ -x $(VENV)-moto/bin/python ] || python3 -m venv $(VENV)-moto
+	$(VENV)-moto/bin/pip install --quiet --disable-pip-version-check -r tests/moto/requirements.txt
+	$(VENV)-moto/bin/python tests/moto/run.py --binary target/debug/weir
 
 conformance: ## The conformance kit, where it is present: no case may fail that passed before
 	@if [ -d $(KIT) ]; then \
