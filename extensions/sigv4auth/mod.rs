@@ -11,9 +11,12 @@ mod tests;
 
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use http::header::{HOST, USER_AGENT};
-use weir_aws::{AssumeRole, ChainSettings, CredentialsProvider, Signer, credentials_chain};
+use weir_aws::{
+    AssumeRole, AwsError, ChainSettings, CredentialsProvider, ErrorKind, ServiceClock, Signer,
+    credentials_chain,
+};
 use weir_core::{
     AuthError, BoxFut, BuildCtx, BuildError, ClientAuth, Clock, Extension, ExtensionKind, Fold,
     RequestParts, Stability,
@@ -81,7 +84,7 @@ struct SigV4 {
     region: String,
     service: String,
     credentials: Arc<dyn CredentialsProvider>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<ServiceClock>,
     /// Behind the `User-Agent` of the exporter.
     agent: String,
     fold: Fold,
@@ -94,7 +97,7 @@ impl SigV4 {
             region: config.region.clone(),
             service: config.service.clone(),
             credentials,
-            clock: cx.clock.clone(),
+            clock: Arc::new(ServiceClock::new(cx.clock.clone())),
             agent: format!("{}-aws/{}", cx.build_info.name, cx.build_info.version),
             fold: Fold::default(),
         }
@@ -155,9 +158,38 @@ impl SigV4 {
     }
 }
 
+impl SigV4 {
+    /// Learns from a refusal what the headers tell: that the credentials have ended, or the time.
+    async fn learn(&self, signed: &HeaderMap, answer: &HeaderMap) -> bool {
+        let text = |headers: &HeaderMap, name: &str| {
+            let value = headers.get(name).and_then(|value| value.to_str().ok());
+            value.unwrap_or_default().to_owned()
+        };
+        let code = text(answer, "x-amzn-errortype");
+        if AwsError::from_answer(403, Some(&code), b"").kind == ErrorKind::Expired {
+            let authorization = text(signed, "authorization");
+            self.credentials.refused();
+            let new = self.credentials.credentials().await;
+            return new.is_ok_and(|new| {
+                !authorization.contains(&format!("Credential={}/", new.access_key_id()))
+            });
+        }
+        let signed_at = weir_aws::sign_time(&text(signed, "x-amz-date"));
+        signed_at.is_some_and(|signed_at| self.clock.learn(answer, signed_at))
+    }
+}
+
 impl ClientAuth for SigV4 {
     fn authorize<'a>(&'a self, request: RequestParts<'a>) -> BoxFut<'a, Result<(), AuthError>> {
         Box::pin(self.sign(request))
+    }
+
+    fn refused<'a>(
+        &'a self,
+        signed: &'a HeaderMap,
+        answer: &'a HeaderMap,
+    ) -> BoxFut<'a, bool> {
+        Box::pin(self.learn(signed, answer))
     }
 }
 

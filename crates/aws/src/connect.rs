@@ -127,3 +127,35 @@ impl Transport for NetTransport {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// AWS-29, AWS-31: the keys of a session shape the client of its service, which is not that of
+    /// the credential calls.
+    #[test]
+    fn proxy_certificates_and_timeout_are_those_of_the_session() {
+        let plain = AwsSession::default().options(String::new());
+        assert_eq!(plain.proxy, ProxyChoice::Environment);
+        assert!(!plain.tls.insecure_skip_verify && !plain.follow_redirects);
+        assert_eq!(plain.timeout, Some(Duration::from_secs(30)));
+        assert_eq!(plain.max_idle_per_host, 8);
+        let session = AwsSession {
+            proxy_address: "http://proxy:3128".to_owned(),
+            no_verify_ssl: true,
+            request_timeout_seconds: 0,
+            num_workers: 0,
+            ..AwsSession::default()
+        };
+        let options = session.options("/ca.pem".to_owned());
+        let proxy = ProxyChoice::Url {
+            url: "http://proxy:3128".to_owned(),
+            no_proxy: String::new(),
+        };
+        assert_eq!(options.proxy, proxy);
+        assert!(options.tls.insecure_skip_verify);
+        assert_eq!(options.tls.ca_file, "/ca.pem");
+        assert_eq!((options.timeout, options.max_idle_per_host), (None, 1));
+    }
+}

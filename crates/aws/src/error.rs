@@ -68,7 +68,7 @@ const THROTTLING: [&str; 14] = [
 
 impl AwsError {
     /// The failure an answer stands for: its status, `x-amzn-errortype` header and body.
-    pub(crate) fn from_answer(status: u16, error_type: Option<&str>, body: &[u8]) -> Self {
+    pub fn from_answer(status: u16, error_type: Option<&str>, body: &[u8]) -> Self {
         #[derive(serde::Deserialize, Default)]
         #[serde(default)]
         struct Body {

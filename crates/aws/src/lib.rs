@@ -40,6 +40,6 @@ pub use segment_counts::{
     telemetry_host,
 };
 pub use session::AwsSession;
-pub use sign::{SignError, Signer};
+pub use sign::{SignError, Signer, sign_time};
 pub use transport::{Transport, TransportError, TransportErrorKind};
 pub use xray::{PutTraceSegmentsReply, UnprocessedSegment, XRay};

@@ -148,3 +148,18 @@ fn refused(error: impl std::fmt::Display) -> SignError {
 fn time(unix_ns: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_nanos(unix_ns)
 }
+
+/// `20231114T221320Z` (`X-Amz-Date`) as Unix nanoseconds.
+pub fn sign_time(text: &str) -> Option<u64> {
+    let part = |range: std::ops::Range<usize>| text.get(range);
+    let written = format!(
+        "{}-{}-{}T{}:{}:{}",
+        part(0..4)?,
+        part(4..6)?,
+        part(6..8)?,
+        part(9..11)?,
+        part(11..13)?,
+        text.get(13..)?
+    );
+    crate::sources::instant(&written)
+}

@@ -31,6 +31,17 @@ pub struct RequestParts<'a> {
 pub trait ClientAuth: Send + Sync + std::fmt::Debug {
     /// Signs a request.
     fn authorize<'a>(&'a self, request: RequestParts<'a>) -> BoxFut<'a, Result<(), AuthError>>;
+
+    /// A request signed with the headers `signed` was refused (401, 403) with the headers `answer`:
+    /// the chance to renew credentials or to correct the time. Whether to sign and send once more.
+    fn refused<'a>(
+        &'a self,
+        signed: &'a http::HeaderMap,
+        answer: &'a http::HeaderMap,
+    ) -> BoxFut<'a, bool> {
+        let _ = (signed, answer);
+        Box::pin(async { false })
+    }
 }
 
 /// Checks incoming requests.

@@ -3,22 +3,20 @@
 //! The order for one request is that of the reference: compress, set headers, authenticate (the
 //! signature covers what goes over the wire), send.
 
+mod dispatch;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, LOCATION,
-    PROXY_AUTHORIZATION, USER_AGENT,
-};
-use http::uri::Scheme;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, LOCATION, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::Semaphore;
-use weir_core::{ClientAuth, RequestParts};
+use weir_core::ClientAuth;
 
 use super::connect::TlsSettings;
 use super::cookies::Jar;
@@ -289,44 +287,8 @@ impl HttpClient {
         if !hop.body.is_empty() || hop.method == Method::POST || hop.method == Method::PUT {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(hop.body.len()));
         }
-        if let (Some(auth), true) = (&options.auth, same_host) {
-            let parts = RequestParts {
-                method: &hop.method,
-                uri: &url,
-                headers: &mut headers,
-                body: &hop.body,
-            };
-            auth.authorize(parts).await.map_err(|e| NetError::Auth {
-                message: e.message,
-                retryable: e.retryable,
-            })?;
-        }
-        headers
-            .entry(ACCEPT_ENCODING)
-            .or_insert(HeaderValue::from_static("gzip"));
-        if !options.keep_alive {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        if url.scheme() == Some(&Scheme::HTTP)
-            && let Some(auth) = self
-                .shared
-                .connector
-                .0
-                .proxy
-                .find(&url)
-                .and_then(|p| p.auth)
-        {
-            headers.insert(PROXY_AUTHORIZATION, auth);
-        }
-        let mut request = Request::new(Full::new(hop.body.clone()));
-        *request.method_mut() = hop.method.clone();
-        *request.uri_mut() = url;
-        *request.headers_mut() = headers;
-        self.shared
-            .pool
-            .request(request)
-            .await
-            .map_err(|e| failure(&e, &hop.url))
+        let auth = options.auth.as_ref().filter(|_| same_host);
+        self.dispatch(hop, &url, headers, auth).await
     }
 
     fn remember_cookies(&self, url: &Uri, headers: &HeaderMap) {

@@ -143,4 +143,36 @@ mod tests {
         assert!(is_local("LOCALHOST") && is_local("127.1.2.3") && is_local("[::1]"));
         assert!(!is_local("10.0.0.1") && !is_local("localhost.example.com"));
     }
+
+    /// AWS-31. Variables belong to a whole process, so this test is its own child.
+    #[test]
+    fn variables_name_the_proxy_and_its_exceptions() {
+        const INSIDE: &str = "WEIR_TEST_OF_PROXY_VARIABLES";
+        if std::env::var_os(INSIDE).is_none() {
+            let name = "client::proxy::tests::variables_name_the_proxy_and_its_exceptions";
+            let child = std::process::Command::new(std::env::current_exe().unwrap())
+                .args([name, "--exact"])
+                .env_clear()
+                .env(INSIDE, "1")
+                .env("HTTP_PROXY", "http://plain:3128")
+                .env("HTTPS_PROXY", "http://secure:3129")
+                .env("NO_PROXY", "inside.test")
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&child.stdout).into_owned();
+            assert!(
+                child.status.success() && text.contains("1 passed"),
+                "{text}"
+            );
+            return;
+        }
+        let rules = ProxyRules::new(&ProxyChoice::Environment).unwrap();
+        let find = |uri: &'static str| Some(rules.find(&Uri::from_static(uri))?.name());
+        assert_eq!(find("http://a.test/").as_deref(), Some("plain:3128"));
+        assert_eq!(find("https://a.test/").as_deref(), Some("secure:3129"));
+        assert_eq!(find("https://inside.test/"), None);
+        assert_eq!(find("http://127.0.0.1:4566/"), None);
+        let none = ProxyRules::new(&ProxyChoice::None).unwrap();
+        assert_eq!(none.find(&Uri::from_static("http://a.test/")), None);
+    }
 }

@@ -8,6 +8,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -147,6 +148,58 @@ impl ClientAuth for BodyLength {
             .headers
             .insert("signed", HeaderValue::from_str(&seen).unwrap());
         Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// Counts what it signs, and learns from as many refusals as it is told.
+#[derive(Debug, Default)]
+struct Learner {
+    signed: AtomicUsize,
+    learns: AtomicUsize,
+}
+
+impl ClientAuth for Learner {
+    fn authorize<'a>(&'a self, parts: RequestParts<'a>) -> BoxFut<'a, Result<(), AuthError>> {
+        let count = self.signed.fetch_add(1, Ordering::SeqCst);
+        assert!(!parts.headers.contains_key("signed"));
+        parts.headers.insert("signed", HeaderValue::from(count));
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn refused<'a>(&'a self, signed: &'a HeaderMap, _: &'a HeaderMap) -> BoxFut<'a, bool> {
+        let last = self.signed.load(Ordering::SeqCst) - 1;
+        assert_eq!(signed["signed"], last.to_string().as_str());
+        let take = |left: usize| left.checked_sub(1);
+        let learned = self
+            .learns
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take)
+            .is_ok();
+        Box::pin(std::future::ready(learned))
+    }
+}
+
+/// A refused signature is repeated once if the authenticator learned from it, other answers never.
+#[tokio::test]
+async fn a_refusal_is_followed_by_one_more_attempt_if_something_was_learned() {
+    let server = plain();
+    for (status, learns, attempts) in [
+        (403, 9, 2),
+        (401, 9, 2),
+        (403, 0, 1),
+        (500, 9, 1),
+        (200, 9, 1),
+    ] {
+        let auth = Arc::new(Learner::default());
+        auth.learns.store(learns, Ordering::SeqCst);
+        let context = ClientContext {
+            auth: Some(auth.clone()),
+            user_agent: String::new(),
+        };
+        let client = HttpClient::new(HttpClientConfig::default().options(context).unwrap());
+        let url = server.url(&format!("/status?{status}"));
+        let answer = post(&client.unwrap(), &url, "body").await.unwrap();
+        assert_eq!(answer.status, status);
+        assert_eq!(auth.signed.load(Ordering::SeqCst), attempts, "{status}");
     }
 }
 
