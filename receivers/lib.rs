@@ -1,3 +1,3 @@
 //! Receivers: one folder each, one name in the table below.
 
-weir_core::components!(ReceiverEntry: awsxray, otlp, prometheus, statsd);
+weir_core::components!(ReceiverEntry: awsecscontainermetrics, awsxray, otlp, prometheus, statsd);

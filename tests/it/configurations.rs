@@ -32,6 +32,7 @@ fn examples_are_valid_without_warnings() {
         "examples/logs.yaml",
         "examples/seed.yaml",
         "examples/statsd.yaml",
+        "examples/ecs.yaml",
     ] {
         let text =
             std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();

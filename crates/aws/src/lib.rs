@@ -11,6 +11,7 @@ mod client;
 mod clock;
 mod connect;
 mod credentials;
+mod ecs;
 mod endpoint;
 mod error;
 mod logs;
@@ -31,6 +32,7 @@ pub use chain::{AssumeRole, ChainSettings, credentials_chain, instance_metadata}
 pub use client::{AwsClient, Call, ClientIdentity};
 pub use clock::ServiceClock;
 pub use credentials::{Credentials, CredentialsError, CredentialsProvider};
+pub use ecs::{EcsTaskMetadata, MetadataError};
 pub use endpoint::{Service, dns_suffix};
 pub use error::{AwsError, ErrorKind};
 pub use logs::{CloudWatchLogs, NewGroup, PutLogEventsReply, RejectedLogEvents};
