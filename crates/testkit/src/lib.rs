@@ -1,7 +1,9 @@
-//! Helps tests: mock servers that remember requests or misbehave by plan, an independent check of AWS signatures.
+//! Helps tests: mock servers that remember requests or misbehave by plan, independent checks of AWS
+//! signatures and of events in the Embedded Metric Format.
 //!
 //! A dev-dependency only.
 
+pub mod emf;
 pub mod faults;
 pub mod mock;
 pub mod points;

@@ -3,6 +3,8 @@
 mod configuration;
 mod golden;
 mod input;
+mod limits;
 mod plain;
 mod sending;
 mod state;
+mod valid;

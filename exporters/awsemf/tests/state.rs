@@ -22,13 +22,13 @@ const CUMULATIVE: MetricKind = MetricKind::Sum {
 };
 
 /// A point in words: labels of the resource, metric, labels, time, value.
-struct Spec<'a> {
-    resource: &'a [(&'a str, &'a str)],
-    kind: MetricKind,
-    name: &'a str,
-    labels: &'a [(&'a str, &'a str)],
-    time_ms: i64,
-    value: f64,
+pub(super) struct Spec<'a> {
+    pub(super) resource: &'a [(&'a str, &'a str)],
+    pub(super) kind: MetricKind,
+    pub(super) name: &'a str,
+    pub(super) labels: &'a [(&'a str, &'a str)],
+    pub(super) time_ms: i64,
+    pub(super) value: f64,
 }
 
 impl Default for Spec<'_> {
@@ -45,7 +45,7 @@ impl Default for Spec<'_> {
 }
 
 impl Spec<'_> {
-    fn point(&self, interner: &Interner) -> Point {
+    pub(super) fn point(&self, interner: &Interner) -> Point {
         let attributes = |pairs: &[(&str, &str)]| -> Attributes {
             pairs.iter().map(|(k, v)| (*k, Value::from(*v))).collect()
         };
@@ -61,18 +61,18 @@ impl Spec<'_> {
     }
 }
 
-struct Harness {
-    translator: Translator,
-    interner: Interner,
-    now_ms: i64,
+pub(super) struct Harness {
+    pub(super) translator: Translator,
+    pub(super) interner: Interner,
+    pub(super) now_ms: i64,
 }
 
 impl Harness {
-    fn new(config: Config) -> Self {
+    pub(super) fn new(config: Config) -> Self {
         Self::with_budget(config, 1 << 20)
     }
 
-    fn with_budget(config: Config, budget: usize) -> Self {
+    pub(super) fn with_budget(config: Config, budget: usize) -> Self {
         let settings = Arc::new(Settings::new(config, STREAM.to_owned()));
         Self {
             translator: Translator::new(settings, NOW_MS as u64 * 1_000_000),
@@ -81,7 +81,7 @@ impl Harness {
         }
     }
 
-    fn send(&mut self, specs: &[Spec<'_>]) -> Vec<Json> {
+    pub(super) fn send(&mut self, specs: &[Spec<'_>]) -> Vec<Json> {
         let points = specs
             .iter()
             .map(|spec| spec.point(&self.interner))
@@ -89,7 +89,7 @@ impl Harness {
         self.send_points(points)
     }
 
-    fn send_points(&mut self, points: Vec<Point>) -> Vec<Json> {
+    pub(super) fn send_points(&mut self, points: Vec<Point>) -> Vec<Json> {
         let batch = Metrics::from_points(points);
         let now_ns = self.now_ms as u64 * 1_000_000;
         events(&self.translator.translate(&batch, now_ns))
