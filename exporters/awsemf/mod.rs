@@ -71,8 +71,7 @@ impl ExporterKind for Kind {
                 .session()
                 .connect(Service::Logs, identity(&config), &cx)
                 .await?;
-            let stream = format!("otel-stream-{}", uuid::Uuid::new_v4());
-            let settings = Settings::new(config.clone(), stream);
+            let settings = Settings::new(config.clone(), default_stream());
             let translator = Translator::new(Arc::new(settings), cx.clock.unix_ns());
             let translator = Arc::new(Mutex::new(translator));
             let (swept, clock) = (translator.clone(), cx.clock.clone());
@@ -81,13 +80,22 @@ impl ExporterKind for Kind {
             });
             let logs = CloudWatchLogs::new(client);
             let exporter = EmfExporter::new(translator, logs, &config, &cx);
-            // The exporter keeps its own time, so that it can account for what is under way.
-            let no_limit = TimeoutSettings(weir_config::Duration::ZERO);
-            let sending =
-                SendingSettings::new(no_limit, config.retry(), config.sending_queue.clone());
-            Ok(weir_sending::wrap(Arc::new(exporter), &sending, &cx))
+            Ok(layers(exporter, &config, &cx))
         })
     }
+}
+
+/// The exporter with the queue and the repetitions that the configuration asks for.
+fn layers(exporter: EmfExporter, config: &Config, cx: &BuildCtx) -> Arc<dyn Stage> {
+    // The exporter keeps its own time, so that it can account for what is under way.
+    let no_limit = TimeoutSettings(weir_config::Duration::ZERO);
+    let sending = SendingSettings::new(no_limit, config.retry(), config.sending_queue.clone());
+    weir_sending::wrap(Arc::new(exporter), &sending, cx)
+}
+
+/// The log stream of an exporter whose configuration names none: another one at each start (EMF-10).
+fn default_stream() -> String {
+    format!("otel-stream-{}", uuid::Uuid::new_v4())
 }
 
 /// What calls say about this exporter (EMF-60).
