@@ -220,17 +220,16 @@ async fn a_batch_that_was_overtaken_while_it_waited_is_no_reset() {
     let (service, stage, cx) = harness.started().await;
     stage.consume(first).await.unwrap();
     service.rule(failing(0, 2, Answer::Reset));
-    let waiting = tokio::spawn({
-        let stage = stage.clone();
-        async move { stage.consume(slow).await }
-    });
-    // Both attempts of the call fail, then the first wait of some seconds begins.
-    while service.actions().len() < 2 {
+    let overtake = async {
+        // Both attempts of the call fail, then the first wait of some seconds begins.
+        while service.actions().len() < 3 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    tokio::time::sleep(Duration::from_millis(10)).await;
-    stage.consume(fast).await.unwrap();
-    waiting.await.unwrap().unwrap();
+        stage.consume(fast).await.unwrap();
+    };
+    let (waited, ()) = tokio::join!(stage.consume(slow), overtake);
+    waited.unwrap();
     stage.consume(last).await.unwrap();
     assert_eq!(taken(&service, "c"), [8.0, 2.0]);
     assert_eq!(cx.telemetry.total("weir_dropped_items_total"), 1.0);
