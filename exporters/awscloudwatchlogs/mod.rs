@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use weir_aws::{ClientIdentity, CloudWatchLogs, Service};
 use weir_core::{BoxFut, BuildCtx, BuildError, ExporterKind, Signals, Stability, Stage};
+use weir_model::Logs;
 use weir_sending::{SendingSettings, TimeoutSettings};
 
 pub use config::Config;
@@ -49,6 +50,13 @@ impl ExporterKind for Kind {
             Ok(weir_sending::wrap(Arc::new(exporter), &sending, &cx))
         })
     }
+}
+
+/// The `PutLogEvents` bodies of a batch that is sent at `now_ms` (Unix milliseconds): the pure part of
+/// the exporter, for benches.
+pub fn preview(config: &Config, logs: &Logs, now_ms: i64) -> Vec<Vec<u8>> {
+    let requests = pack::pack(logs, config, now_ms).streams.into_iter().flatten();
+    requests.map(|request| request.body).collect()
 }
 
 /// The layers round the exporter.

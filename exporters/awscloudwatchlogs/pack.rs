@@ -9,7 +9,7 @@ use weir_model::{LogRef, Logs, Resource, Scope};
 
 use super::config::Config;
 use super::names;
-use super::record::{Ending, write_start};
+use super::record::{Ending, write};
 use crate::cloudwatch_logs::json::{escape, label_text};
 use crate::cloudwatch_logs::request::{Limits, MAX_AGE_MS, MAX_AHEAD_MS, Request, Stream, Target};
 
@@ -68,8 +68,6 @@ struct Packer<'c> {
     numbers: HashMap<Target, usize, RandomState>,
     left_out: LeftOut,
     cut: u64,
-    /// Text of the record under way.
-    start: Vec<u8>,
 }
 
 /// The requests for a batch that is sent at `now_ms` (Unix milliseconds).
@@ -82,7 +80,6 @@ pub(super) fn pack(logs: &Logs, config: &Config, now_ms: i64) -> Packed {
         numbers: HashMap::default(),
         left_out: LeftOut::default(),
         cut: 0,
-        start: Vec::new(),
     };
     let mut context: Option<Context<'_>> = None;
     for (number, record) in (0u32..).zip(logs.records()) {
@@ -143,12 +140,9 @@ impl Packer<'_> {
         } else if self.config.raw_log {
             self.add_raw(number, time_ms, record, context);
         } else {
-            self.start.clear();
-            write_start(record, &mut self.start);
             let stream = self.own_stream(context);
             if let Some(stream) = self.streams.get_mut(stream) {
-                let start = &self.start;
-                stream.push(number, time_ms, |out| context.ending.finish(start, out));
+                stream.push(number, time_ms, |out| write(record, &context.ending, out));
             }
         }
     }

@@ -3,112 +3,109 @@
 
 use weir_model::{LogRef, Resource, Scope, ValueRef};
 
-use crate::cloudwatch_logs::json::{embed, write_i64, write_map, write_str, write_u64, write_value};
+use crate::cloudwatch_logs::embedded::Embedded;
 
-/// Starts a record's text with what is its own; the end follows as [`Ending`].
-pub(super) fn write_start(record: LogRef<'_>, out: &mut Vec<u8>) {
-    out.push(b'{');
+/// Appends a record's text, escaped for a JSON string; its length without these escapes.
+pub(super) fn write(record: LogRef<'_>, ending: &Ending, out: &mut Vec<u8>) -> usize {
+    let mut json = Embedded::new(out);
+    json.plain(b"{");
     if record.body() != ValueRef::Empty {
-        member("body", out);
-        write_value(record.body(), true, out);
+        json.member("body");
+        json.value(record.body());
     }
     if record.severity_number() != 0 {
-        member("severity_number", out);
-        write_i64(record.severity_number().into(), out);
+        json.member("severity_number");
+        json.int(record.severity_number().into());
     }
     if !record.severity_text().is_empty() {
-        member("severity_text", out);
-        write_str(record.severity_text(), true, out);
+        json.member("severity_text");
+        json.text(record.severity_text());
     }
     for (name, number) in [
         ("dropped_attributes_count", record.dropped_attributes()),
         ("flags", record.flags()),
     ] {
         if number != 0 {
-            member(name, out);
-            write_u64(number.into(), out);
+            json.member(name);
+            json.int(number.into());
         }
     }
-    for (name, id) in [("trace_id", record.trace_id()), ("span_id", record.span_id())] {
+    for (name, id) in [
+        ("trace_id", record.trace_id()),
+        ("span_id", record.span_id()),
+    ] {
         if id.iter().any(|byte| *byte != 0) {
-            member(name, out);
-            write_hex(id, out);
+            json.member(name);
+            write_hex(id, &mut json);
         }
     }
     let attributes = record.attributes();
     if !attributes.is_empty() {
-        member("attributes", out);
-        write_map(attributes.iter(), true, out);
+        json.member("attributes");
+        json.map(attributes.iter());
     }
+    ending.write(&mut json);
+    json.len
 }
 
-/// Appends a member's name.
-fn member(name: &str, out: &mut Vec<u8>) {
-    if out.last() != Some(&b'{') {
-        out.push(b',');
-    }
-    out.push(b'"');
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
-}
-
-fn write_hex(bytes: &[u8], out: &mut Vec<u8>) {
+fn write_hex(bytes: &[u8], json: &mut Embedded<'_>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.push(b'"');
-    for byte in bytes {
-        for digit in [byte >> 4, byte & 15] {
-            out.extend(DIGITS.get(usize::from(digit)));
+    let mut text = [0; 32];
+    let mut len = 0;
+    for (byte, pair) in bytes.iter().zip(text.chunks_exact_mut(2)) {
+        for (digit, place) in [byte >> 4, byte & 15].into_iter().zip(pair) {
+            *place = DIGITS.get(usize::from(digit)).copied().unwrap_or(b'0');
         }
+        len += 2;
     }
-    out.push(b'"');
+    json.quoted(text.get(..len).unwrap_or(&[]));
 }
 
 /// What all records of a resource and scope end with, ready to be copied into a request.
 #[derive(Debug, Default)]
 pub(super) struct Ending {
-    /// The text, with a comma first unless there is no member, escaped for a JSON string.
-    embedded: Vec<u8>,
+    /// The text after a brace, escaped for a JSON string.
+    text: Vec<u8>,
     /// Its length without these escapes.
     len: usize,
 }
 
 impl Ending {
     pub(super) fn new(resource: &Resource, scope: &Scope) -> Self {
-        let mut text = Vec::new();
+        // Begins as if behind the brace of a record that has nothing of its own.
+        let mut text = vec![b'{'];
+        let mut json = Embedded::new(&mut text);
         if !scope.name.is_empty() {
-            text.extend_from_slice(b",\"scope\":{");
-            member("name", &mut text);
-            write_str(&scope.name, true, &mut text);
+            json.member("scope");
+            json.plain(b"{");
+            json.member("name");
+            json.text(&scope.name);
             if !scope.version.is_empty() {
-                member("version", &mut text);
-                write_str(&scope.version, true, &mut text);
+                json.member("version");
+                json.text(&scope.version);
             }
             if !scope.attributes.is_empty() {
-                member("attributes", &mut text);
-                write_map(scope.attributes.iter(), true, &mut text);
+                json.member("attributes");
+                json.map(scope.attributes.iter());
             }
-            text.push(b'}');
+            json.plain(b"}");
         }
         if !resource.attributes.is_empty() {
-            text.extend_from_slice(b",\"resource\":");
-            write_map(resource.attributes.iter(), true, &mut text);
+            json.member("resource");
+            json.map(resource.attributes.iter());
         }
-        text.push(b'}');
-        let mut embedded = Vec::with_capacity(text.len() + text.len() / 4);
-        embed(&text, &mut embedded);
+        json.plain(b"}");
+        let len = json.len;
         Self {
-            embedded,
-            len: text.len(),
+            text: text.split_off(1),
+            len,
         }
     }
 
-    /// Appends a record's start and this ending, escaped for a JSON string; the length of the text
-    /// without these escapes.
-    pub(super) fn finish(&self, start: &[u8], out: &mut Vec<u8>) -> usize {
-        embed(start, out);
-        // No comma behind a brace.
-        let skip = usize::from(start.ends_with(b"{") && self.embedded.starts_with(b","));
-        out.extend_from_slice(self.embedded.get(skip..).unwrap_or(&[]));
-        start.len() + self.len - skip
+    fn write(&self, json: &mut Embedded<'_>) {
+        if json.len > 1 && self.len > 1 {
+            json.plain(b",");
+        }
+        json.ready(&self.text, self.len);
     }
 }

@@ -24,40 +24,74 @@ pub(crate) fn write_str(text: &str, html: bool, out: &mut Vec<u8>) {
 
 /// Appends text as it stands inside a JSON string.
 pub(crate) fn escape(text: &str, html: bool, out: &mut Vec<u8>) {
-    let bytes = text.as_bytes();
-    let mut start = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
-        let short = match byte {
-            b'"' | b'\\' => byte,
-            b'\n' => b'n',
-            b'\r' => b'r',
-            b'\t' => b't',
-            0x08 => b'b',
-            0x0c => b'f',
-            0..=0x1f => 0,
-            b'<' | b'>' | b'&' if html => 0,
-            // U+2028 and U+2029 are E2 80 A8 and E2 80 A9.
-            0xe2 if is_line_separator(bytes, at) => 0,
-            _ => continue,
-        };
-        out.extend_from_slice(bytes.get(start..at).unwrap_or(&[]));
-        if short != 0 {
-            out.extend_from_slice(&[b'\\', short]);
-            start = at + 1;
-        } else if byte == 0xe2 {
-            let last = bytes.get(at + 2).map_or(b'8', |b| b - 0x70);
-            out.extend_from_slice(&[b'\\', b'u', b'2', b'0', b'2', last]);
-            start = at + 3;
-        } else {
-            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', hex(byte >> 4), hex(byte & 15)]);
-            start = at + 1;
-        }
-    }
-    out.extend_from_slice(bytes.get(start..).unwrap_or(&[]));
+    pieces(text, html, |piece| match piece {
+        Piece::Plain(plain) => out.extend_from_slice(plain),
+        Piece::Escape(escape) => out.extend_from_slice(escape),
+    });
 }
 
-fn is_line_separator(bytes: &[u8], at: usize) -> bool {
-    bytes.get(at + 1) == Some(&0x80) && matches!(bytes.get(at + 2), Some(0xa8 | 0xa9))
+/// A part of a text on its way into a JSON string.
+pub(super) enum Piece<'t> {
+    /// Stays as it is.
+    Plain(&'t [u8]),
+    /// Stands in place of something that cannot stand there.
+    Escape(&'t [u8]),
+}
+
+/// Bytes that may need an escape.
+const SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        table[control] = true;
+        control += 1;
+    }
+    table[b'"' as usize] = true;
+    table[b'\\' as usize] = true;
+    table[b'<' as usize] = true;
+    table[b'>' as usize] = true;
+    table[b'&' as usize] = true;
+    // U+2028 and U+2029 are E2 80 A8 and E2 80 A9.
+    table[0xe2] = true;
+    table
+};
+
+/// Takes a text apart.
+#[inline]
+pub(super) fn pieces(text: &str, html: bool, mut put: impl FnMut(Piece<'_>)) {
+    let bytes = text.as_bytes();
+    let (mut start, mut at) = (0, 0);
+    while let Some(rest) = bytes.get(at..) {
+        let special = |byte: &u8| SPECIAL.get(usize::from(*byte)) == Some(&true);
+        let Some(found) = rest.iter().position(special) else {
+            break;
+        };
+        at += found;
+        let unicode = |c: [u8; 4]| [b'\\', b'u', c[0], c[1], c[2], c[3]];
+        let (escape, len, taken) = match rest.get(found..) {
+            Some([byte @ (b'"' | b'\\'), ..]) => ([b'\\', *byte, 0, 0, 0, 0], 2, 1),
+            Some([b'\n', ..]) => (*b"\\n\0\0\0\0", 2, 1),
+            Some([b'\r', ..]) => (*b"\\r\0\0\0\0", 2, 1),
+            Some([b'\t', ..]) => (*b"\\t\0\0\0\0", 2, 1),
+            Some([0x08, ..]) => (*b"\\b\0\0\0\0", 2, 1),
+            Some([0x0c, ..]) => (*b"\\f\0\0\0\0", 2, 1),
+            Some([0xe2, 0x80, last @ (0xa8 | 0xa9), ..]) => {
+                (unicode([b'2', b'0', b'2', last - 0x70]), 6, 3)
+            }
+            Some([byte, ..]) if *byte < 0x20 || (html && *byte < 0x80) => {
+                (unicode([b'0', b'0', hex(byte >> 4), hex(byte & 15)]), 6, 1)
+            }
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        put(Piece::Plain(bytes.get(start..at).unwrap_or(&[])));
+        put(Piece::Escape(escape.get(..len).unwrap_or(&[])));
+        at += taken;
+        start = at;
+    }
+    put(Piece::Plain(bytes.get(start..).unwrap_or(&[])));
 }
 
 fn hex(digit: u8) -> u8 {

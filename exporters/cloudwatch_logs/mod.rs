@@ -1,7 +1,9 @@
 //! What the exporters to CloudWatch Logs share, from the text of an event to the call: `json` writes
-//! values, `template` fills in names of groups and streams, `request` packs events into `PutLogEvents`
-//! bodies, `push` sends them and makes missing streams, `group` is about those that have to be made.
+//! values, `embedded` writes them inside a string, `template` fills in names of groups and streams,
+//! `request` packs events into `PutLogEvents` bodies, `push` sends them and makes missing streams,
+//! `group` is about those that have to be made.
 
+pub(crate) mod embedded;
 pub(crate) mod group;
 pub(crate) mod json;
 pub(crate) mod push;
