@@ -2,8 +2,9 @@
 //! X-Ray that the exporters make.
 //!
 //! The credential chain is that of the AWS SDKs, written anew and hidden behind
-//! [`CredentialsProvider`]; the calls are signed posts of our own. This crate may read environment variables: they are part of the
-//! credential chain's contract.
+//! [`CredentialsProvider`]; the calls are signed posts of our own, and [`proxy`] signs those of other
+//! programs. This crate may read environment variables: they are part of the credential chain's
+//! contract.
 
 mod cache;
 mod chain;

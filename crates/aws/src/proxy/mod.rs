@@ -7,6 +7,8 @@
 mod config;
 mod region;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +26,9 @@ use weir_core::telemetry::Counter;
 use weir_core::{BoxFut, BuildCtx, BuildError, Clock, Fold, Stop};
 use weir_net::http::{HttpHandler, HttpRequest, HttpServer, HttpServerConfig, ServerContext};
 use weir_net::tls::TlsClientConfig;
-use weir_net::{ConnectionLimits, HttpClient, HttpClientOptions, NetError, ProxyChoice};
+use weir_net::{
+    ConnectionLimits, HttpClient, HttpClientOptions, HttpResponse, NetError, ProxyChoice,
+};
 
 use crate::chain::{AssumeRole, ChainSettings, ca_bundle, find};
 use crate::clock::ServiceClock;
@@ -82,7 +86,7 @@ pub struct Forwarder {
     signer: Signer,
     credentials: Arc<dyn CredentialsProvider>,
     client: HttpClient,
-    clock: Arc<dyn Clock>,
+    clock: Arc<ServiceClock>,
     fold: Fold,
     outcomes: Outcomes,
 }
@@ -104,21 +108,21 @@ impl Forwarder {
             assume_role,
         };
         let clock = Arc::new(ServiceClock::new(cx.clock.clone()));
-        let credentials = find(&settings, clock).await?;
+        let credentials = find(&settings, clock.clone()).await?;
         let profiles = Profiles::read(&ProcessEnvironment)?;
         let endpoints = EndpointSettings::read(&ProcessEnvironment, &profiles);
         let mut config = config.clone();
         if config.tls.ca_file.is_empty() && config.tls.ca_pem.expose().is_empty() {
             config.tls.ca_file = ca_bundle(&ProcessEnvironment, &profiles);
         }
-        Self::with(&config, &region, &endpoints, credentials, cx)
+        Self::with(&config, &region, &endpoints, (credentials, clock), cx)
     }
 
     fn with(
         config: &ProxyConfig,
         region: &str,
         endpoints: &EndpointSettings,
-        credentials: Arc<dyn CredentialsProvider>,
+        (credentials, clock): (Arc<dyn CredentialsProvider>, Arc<ServiceClock>),
         cx: &BuildCtx,
     ) -> Result<Self, BuildError> {
         if config.aws_endpoint.is_empty() && !config::is_name(region) {
@@ -155,7 +159,7 @@ impl Forwarder {
             signer: Signer::new(region, service),
             credentials,
             client,
-            clock: cx.clock.clone(),
+            clock,
             fold: Fold::default(),
             outcomes: Outcomes {
                 answered: count("answered"),
@@ -182,32 +186,55 @@ impl Forwarder {
         if body.is_empty() {
             headers.remove(CONTENT_ENCODING);
         }
-        if let Err(answer) = self.sign(&head.method, &address, &mut headers, &body).await {
-            return answer;
-        }
-        let sent = self
-            .client
-            .send_for_body(head.method, &address, &headers, body, MAX_BODY)
-            .await;
-        match sent {
-            Ok(answer) => {
-                self.outcomes.answered.add(1);
-                let mut response = Response::new(answer.body);
-                *response.status_mut() = answer.status;
-                *response.headers_mut() = answer.headers;
-                keep_end_to_end(response.headers_mut());
-                response
+        let mut first = true;
+        loop {
+            let now = self.clock.unix_ns();
+            let signed = self.sign(&head.method, &address, &mut headers, &body, now);
+            if let Err(answer) = signed.await {
+                return answer;
             }
-            Err(error) => {
-                self.outcomes.not_answered.add(1);
-                self.warn(&error.to_string());
-                let status = match error {
-                    NetError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-                    _ => StatusCode::BAD_GATEWAY,
-                };
-                failure(status, &error.to_string())
+            let sent = self
+                .client
+                .send_for_body(
+                    head.method.clone(),
+                    &address,
+                    &headers,
+                    body.clone(),
+                    MAX_BODY,
+                )
+                .await;
+            match sent {
+                // A clock that is off makes every signature a bad one: once more with the right time.
+                Ok(answer)
+                    if first
+                        && matches!(answer.status.as_u16(), 400 | 401 | 403)
+                        && self.clock.learn(&answer.headers, now) =>
+                {
+                    first = false;
+                }
+                Ok(answer) => return self.answered(answer),
+                Err(error) => return self.not_answered(&error),
             }
         }
+    }
+
+    fn answered(&self, answer: HttpResponse) -> Response<Bytes> {
+        self.outcomes.answered.add(1);
+        let mut response = Response::new(answer.body);
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.headers;
+        keep_end_to_end(response.headers_mut());
+        response
+    }
+
+    fn not_answered(&self, error: &NetError) -> Response<Bytes> {
+        self.outcomes.not_answered.add(1);
+        self.warn(&error.to_string());
+        let status = match error {
+            NetError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            _ => StatusCode::BAD_GATEWAY,
+        };
+        failure(status, &error.to_string())
     }
 
     /// Signs, or answers why not. The reference hands such requests on without a signature, for the
@@ -218,6 +245,7 @@ impl Forwarder {
         address: &Uri,
         headers: &mut HeaderMap,
         body: &Bytes,
+        now: u64,
     ) -> Result<(), Response<Bytes>> {
         let credentials = self.credentials.credentials().await.map_err(|error| {
             self.outcomes.not_signed.add(1);
@@ -230,7 +258,6 @@ impl Forwarder {
         for name in [AUTHORIZATION.as_str(), "x-amz-date", "x-amz-security-token"] {
             headers.remove(name);
         }
-        let now = self.clock.unix_ns();
         let signed = self
             .signer
             .sign(method, address, headers, body, &credentials, now);
