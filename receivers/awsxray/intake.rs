@@ -108,6 +108,8 @@ impl Intake {
                 under_way.extend(self.close(&mut pending));
             }
         }
+        // What came before the end may not have been noticed yet: the runtime looks when it is let.
+        tokio::task::yield_now().await;
         self.take_waiting(&mut buffer, &mut pending);
         under_way.extend(self.close(&mut pending));
         let by = stop.deadline().instant();

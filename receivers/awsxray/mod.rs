@@ -4,6 +4,8 @@
 mod config;
 mod intake;
 mod meters;
+#[cfg(test)]
+mod tests;
 
 pub use config::Config;
 use weir_aws::proxy::{Forwarder, ProxyServer};
