@@ -1,4 +1,8 @@
 //! Link options that Cargo.toml has no place for.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "Cargo speaks to build scripts through the environment"
+)]
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
