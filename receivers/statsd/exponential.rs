@@ -129,14 +129,14 @@ impl Side {
             return;
         }
         let merged = self.first >> by;
-        let mut counts = VecDeque::new();
+        let mut counts: VecDeque<u64> = VecDeque::new();
         for (index, count) in (self.first..).zip(&self.counts) {
             let at = usize::try_from((index >> by) - merged).unwrap_or_default();
             if at >= counts.len() {
                 counts.resize(at + 1, 0);
             }
             if let Some(bucket) = counts.get_mut(at) {
-                *bucket += *count;
+                *bucket = bucket.saturating_add(*count);
             }
         }
         (self.first, self.counts) = (merged, counts);

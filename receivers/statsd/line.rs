@@ -63,8 +63,8 @@ pub enum LineError {
     /// Other than c, g, ms, h, d.
     #[error("unsupported metric type; it must be c, g, ms, h or d")]
     Type,
-    /// `@` without a number.
-    #[error("the sample rate is not a number")]
+    /// `@` without a number, or with one next to nothing.
+    #[error("the sample rate is not a usable number")]
     SampleRate,
     /// A tag without key, or without value unless `enable_simple_tags` is set.
     #[error("a tag is not of the form key:value (enable_simple_tags takes tags without value)")]
@@ -230,9 +230,7 @@ fn parse_float(text: &[u8]) -> Option<f64> {
 pub struct Meaning {
     /// The type.
     pub statsd_type: StatsdType,
-    /// How many measurements one value stands for: 1 over a sample rate between 0 and 1, else 1.
-    pub weight: f64,
-    /// The sample rate if it lies between 0 and 1, else 1.
+    /// The sample rate if it lies between 0 and 1, else 1. One value stands for 1 over it.
     pub sample_rate: f64,
     /// Tags, container id, metric type.
     pub attributes: Attributes,
@@ -268,6 +266,9 @@ impl Meaning {
                     let rate = parse_float(rate).ok_or(LineError::SampleRate)?;
                     // Others are ignored, as in the reference.
                     sample_rate = if 0.0 < rate && rate < 1.0 { rate } else { 1.0 };
+                    if !(1.0 / sample_rate).is_finite() {
+                        return Err(LineError::SampleRate);
+                    }
                 }
                 [b'#', tags @ ..] => read_tags(tags, options.simple_tags, &mut attributes)?,
                 [b'c', b':', container @ ..] => {
@@ -292,7 +293,6 @@ impl Meaning {
         }
         Ok(Self {
             statsd_type,
-            weight: 1.0 / sample_rate,
             sample_rate,
             attributes: attributes.build(),
             time_ns,

@@ -306,6 +306,9 @@ impl Table {
         };
         let first = matches!(slot.values, Values::None);
         let number = value.number;
+        if !(number / sample_rate).is_finite() {
+            return Err(LineError::NotFinite);
+        }
         match slot.plan {
             Plan::Counter => {
                 let by = number / sample_rate;

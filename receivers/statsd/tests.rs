@@ -312,6 +312,8 @@ fn every_bad_line_is_counted_with_its_reason() {
         ("_e{5,4}:title|text", LineError::Type),
         ("e:1|c  ", LineError::Type),
         ("a:1|c|@x", LineError::SampleRate),
+        ("a:1|c|@1e-320", LineError::SampleRate),
+        ("a:1e300|c|@1e-300", LineError::NotFinite),
         ("a:1|c|#x", LineError::Tag),
         ("a:1|c|#:x", LineError::Tag),
         ("a:1|c|Tx", LineError::Timestamp),
@@ -331,6 +333,21 @@ fn every_bad_line_is_counted_with_its_reason() {
     bench.intake.take(None, b"\xff:1|c\na:1|c|#\xff:1");
     assert_eq!(bench.dropped(LineError::Utf8), 2);
     assert_eq!(bench.send(1, &long).flush().len(), 1);
+}
+
+/// Weights beyond what counters hold stay at their end.
+#[test]
+fn tiny_sample_rates_do_not_overflow() {
+    for observer in ["summary", "histogram"] {
+        let bench = Bench::of(&format!(
+            "timer_histogram_mapping: [{{statsd_type: timing, observer_type: {observer}}}, {{statsd_type: histogram, observer_type: histogram, histogram: {{max_size: 2, explicit_buckets: [{{matcher_pattern: x, buckets: [1]}}]}}}}]"
+        ));
+        for value in ["1e-9", "3", "-7e8", "1e5", "0"] {
+            let line = |name, kind| format!("{name}:{value}|{kind}|@1e-200\n");
+            bench.send(1, &(line("t", "ms") + &line("h", "h") + &line("x", "h") + &line("c", "c")));
+        }
+        assert_eq!((bench.flush().len(), bench.dropped_in_all()), (4, 0.0));
+    }
 }
 
 #[test]
