@@ -6,6 +6,7 @@
     clippy::too_many_lines
 )]
 
+mod aws;
 mod compatibility;
 mod configurations;
 mod detector;

@@ -30,6 +30,11 @@ impl Weir {
     /// Starts the program with a configuration and waits until its health page on `health` says
     /// that it is ready.
     pub(crate) async fn start(config: &str, health: u16) -> Weir {
+        Self::start_with(config, health, &[]).await
+    }
+
+    /// The same, with more environment variables.
+    pub(crate) async fn start_with(config: &str, health: u16, variables: &[(&str, &str)]) -> Weir {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.yaml");
         std::fs::write(&file, config).unwrap();
@@ -41,6 +46,7 @@ impl Weir {
             .env("AWS_SECRET_ACCESS_KEY", SECRET)
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("HOME", folder.path())
+            .envs(variables.iter().copied())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()

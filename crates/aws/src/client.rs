@@ -13,7 +13,7 @@ use crate::credentials::CredentialsProvider;
 use crate::endpoint::{EndpointSettings, Service};
 use crate::error::{AwsError, ErrorKind};
 use crate::retry::{RetryBudget, delay};
-use crate::session::AwsSession;
+use crate::session::{AwsSession, wrong_url};
 use crate::sign::Signer;
 use crate::sources::Profiles;
 use crate::transport::{Transport, TransportError};
@@ -107,14 +107,9 @@ impl AwsClient {
     ) -> Result<Self, BuildError> {
         let base = service.url(&session.endpoint, region, endpoints);
         let base = base.trim_end_matches('/').to_owned();
-        if base
-            .parse::<Uri>()
-            .ok()
-            .and_then(|u| u.host().map(str::len))
-            .is_none_or(|l| l == 0)
-        {
+        if let Some(hint) = wrong_url(&base) {
             return Err(BuildError(format!(
-                "`{base}` is not the URL of a service: write `https://host` under `endpoint`"
+                "`{base}` is not the URL of a service: {hint} (`endpoint`, AWS_ENDPOINT_URL or the profile)"
             )));
         }
         let mut headers = identity.headers;
