@@ -112,3 +112,26 @@ async fn keys_without_an_end_are_fetched_once() {
     }
     assert_eq!(bench.asked(), 1);
 }
+
+/// AWS-23: who waited for a fetch that failed has its failure, and does not fetch once more.
+#[tokio::test(start_paused = true)]
+async fn a_failed_fetch_is_shared_by_those_who_waited() {
+    let bench = Bench::new([]);
+    let all = tokio::join!(bench.get(), bench.get(), bench.get());
+    let why = "no AWS credentials: used up".to_owned();
+    assert_eq!(all, (why.clone(), why.clone(), why.clone()));
+    assert_eq!(bench.asked(), 1);
+    assert_eq!((bench.get().await, bench.asked()), (why, 2));
+}
+
+/// A clock that is ahead makes all credentials look ended: they are used all the same, and not
+/// fetched for each request.
+#[tokio::test(start_paused = true)]
+async fn credentials_that_come_at_their_end_are_used_for_a_minute() {
+    let ended = keys("a").expiring(NOW_NS - MINUTE_NS);
+    let bench = Bench::new([ended, until("b", 60)]);
+    assert_eq!(bench.get().await, "a");
+    assert_eq!((bench.get().await.as_str(), bench.asked()), ("a", 1));
+    bench.pass(1);
+    assert_eq!((bench.get().await.as_str(), bench.asked()), ("b", 2));
+}

@@ -183,3 +183,45 @@ async fn without_credentials_nothing_is_sent() {
     assert_eq!((error.kind, fake.count()), (ErrorKind::Credentials, 0));
     assert_eq!(error.message, "no AWS credentials: used up");
 }
+
+/// AWS-27: the whole list of codes and statuses.
+#[test]
+fn codes_and_statuses_of_passing_failures_are_those_of_the_reference() {
+    let is_passing =
+        |status, code: &str| AwsError::from_answer(status, Some(code), b"").is_retryable();
+    for code in [
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "RequestThrottledException",
+        "TooManyRequestsException",
+        "ProvisionedThroughputExceededException",
+        "TransactionInProgressException",
+        "RequestLimitExceeded",
+        "BandwidthLimitExceeded",
+        "LimitExceededException",
+        "RequestThrottled",
+        "SlowDown",
+        "PriorRequestNotComplete",
+        "EC2ThrottledException",
+    ] {
+        assert!(is_passing(400, code), "{code}");
+    }
+    for status in [500, 502, 503, 504] {
+        assert!(is_passing(status, ""), "{status}");
+    }
+    for (status, code) in [
+        (400, ""),
+        (400, "ValidationException"),
+        (403, "AccessDeniedException"),
+        (404, ""),
+        (409, "OperationAbortedException"),
+        (413, ""),
+        (501, ""),
+        (505, ""),
+    ] {
+        assert!(!is_passing(status, code), "{status} {code}");
+    }
+}

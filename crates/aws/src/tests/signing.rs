@@ -187,3 +187,17 @@ fn signatures_are_those_of_botocore() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn the_time_of_a_signature_can_be_read() {
+    assert_eq!(crate::sign_time("20150830T123600Z"), Some(SUITE_NS));
+    for wrong in [
+        "",
+        "20150830",
+        "20150830T1236",
+        "2015083\u{e9}T123600Z",
+        "20151330T123600Z",
+    ] {
+        assert_eq!(crate::sign_time(wrong), None, "{wrong}");
+    }
+}
