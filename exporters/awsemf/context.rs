@@ -68,8 +68,9 @@ pub(crate) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// Before the first of so many points.
-    pub(crate) fn new(now_ms: i64, points: usize) -> Self {
+    /// Before the first of so many points; `converted` is about how many of them, sums and summaries,
+    /// will become deltas.
+    pub(crate) fn new(now_ms: i64, points: usize, converted: (usize, usize)) -> Self {
         Self {
             resource: None,
             scope: None,
@@ -83,7 +84,8 @@ impl<'a> Context<'a> {
             counts: Counts::default(),
             receipt: Receipt {
                 records: Vec::with_capacity(points),
-                ..Receipt::default()
+                sums: Vec::with_capacity(converted.0.min(points)),
+                totals: Vec::with_capacity(converted.1.min(points)),
             },
         }
     }

@@ -55,7 +55,38 @@ pub(crate) struct Requests<'a> {
     streams: Vec<Stream>,
     index: HashMap<u32, usize, foldhash::fast::RandomState>,
     last: (u32, usize),
+    room: Room,
     counts: &'a mut Counts,
+}
+
+/// Size of a stream's part of a call, so that the next call need not grow into it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Room {
+    /// Bytes of requests.
+    bytes: usize,
+    /// Events.
+    events: usize,
+}
+
+impl Room {
+    /// What each stream had of these requests.
+    pub(crate) fn of(requests: &[Request]) -> Self {
+        let mut streams = 0;
+        let mut last = None;
+        for request in requests {
+            if last != Some(&request.target) {
+                streams += 1;
+                last = Some(&request.target);
+            }
+        }
+        let mean = |total: usize| total.checked_div(streams).unwrap_or(0);
+        let bytes: usize = requests.iter().map(|r| r.body.len()).sum();
+        Self {
+            // A little more: values are longer one time than another.
+            bytes: mean(bytes + bytes / 16),
+            events: mean(requests.iter().map(|r| r.events.len()).sum()),
+        }
+    }
 }
 
 impl<'a> Requests<'a> {
@@ -64,6 +95,7 @@ impl<'a> Requests<'a> {
         now_ms: i64,
         targets: &'a Pool<Target>,
         cuts: bool,
+        room: Room,
         counts: &'a mut Counts,
     ) -> Self {
         Self {
@@ -73,6 +105,7 @@ impl<'a> Requests<'a> {
             streams: Vec::new(),
             index: HashMap::default(),
             last: (NONE, 0),
+            room,
             counts,
         }
     }
@@ -112,7 +145,9 @@ impl Sink for Requests<'_> {
             };
             let streams = &mut self.streams;
             let number = *self.index.entry(target).or_insert_with(|| {
-                streams.push(Stream::new(names.clone(), Limits::default()));
+                let mut stream = Stream::new(names.clone(), Limits::default());
+                stream.reserve(self.room.bytes, self.room.events);
+                streams.push(stream);
                 streams.len() - 1
             });
             self.last = (target, number);

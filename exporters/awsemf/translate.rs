@@ -15,7 +15,7 @@ use super::exponential;
 use super::plan::Plans;
 use super::series::Entry;
 use super::settings::Settings;
-use super::sink::{Lines, Requests};
+use super::sink::{Lines, Requests, Room};
 use super::statistics::Statistics;
 use super::tables::{Marks, NONE, Tables};
 use crate::cloudwatch_logs::request::Request;
@@ -67,6 +67,9 @@ pub(crate) struct Translator {
     started_ns: u64,
     ticks: u64,
     trim_from: usize,
+    /// What the last batch needed.
+    room: Room,
+    converted: (usize, usize),
 }
 
 impl Translator {
@@ -88,6 +91,8 @@ impl Translator {
             started_ns: now_ns,
             ticks: 0,
             trim_from: MIN_TRIM_BYTES,
+            room: Room::default(),
+            converted: (0, 0),
         }
     }
 
@@ -95,11 +100,13 @@ impl Translator {
     pub(crate) fn translate(&mut self, batch: &Metrics, now_ns: u64) -> Output {
         self.expire(now_ns);
         self.events.begin();
-        let mut cx = Context::new((now_ns / 1_000_000) as i64, batch.len());
+        let now_ms = (now_ns / 1_000_000) as i64;
+        let mut cx = Context::new(now_ms, batch.len(), self.converted);
         for (at, point) in (0..).zip(batch.points()) {
             cx.enter(&point.series);
             self.point(at, point, &mut cx);
         }
+        self.converted = (cx.receipt.sums.len(), cx.receipt.totals.len());
         let mut output = Output {
             counts: cx.counts,
             receipt: cx.receipt,
@@ -125,10 +132,12 @@ impl Translator {
                 // The sink reads the targets while groups note their plans.
                 let targets = std::mem::take(&mut self.tables.targets);
                 let cuts = !settings.limits;
-                let mut requests = Requests::new(now_ms, &targets, cuts, &mut output.counts);
+                let counts = &mut output.counts;
+                let mut requests = Requests::new(now_ms, &targets, cuts, self.room, counts);
                 self.events
                     .write(&mut self.tables, &mut self.plans, &settings, &mut requests);
                 output.requests = requests.finish();
+                self.room = Room::of(&output.requests);
                 self.tables.targets = targets;
             }
         }

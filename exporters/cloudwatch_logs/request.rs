@@ -168,7 +168,11 @@ impl Stream {
         self.body.extend_from_slice(b"},");
         if self.is_full_for(size, time_ms) {
             let event = self.body.split_off(start);
+            // The next request of a stream that is sent this much will be as large.
+            let (bytes, events) = (self.body.len(), self.events.len());
             self.finish();
+            self.reserve(bytes + event.len(), events);
+            self.body.extend_from_slice(BODY_START);
             start = self.body.len();
             self.body.extend_from_slice(&event);
         }
@@ -212,7 +216,7 @@ impl Stream {
         if self.events.is_empty() {
             return;
         }
-        let mut body = std::mem::replace(&mut self.body, BODY_START.to_vec());
+        let mut body = std::mem::take(&mut self.body);
         let places = std::mem::take(&mut self.places);
         if !places.is_sorted_by_key(|place| place.time_ms) {
             body = sorted(&body, places);
@@ -229,6 +233,13 @@ impl Stream {
             events: std::mem::take(&mut self.events),
         });
         (self.bytes, self.first_ms, self.last_ms) = (0, i64::MAX, i64::MIN);
+    }
+
+    /// Makes room for so many bytes of body and so many events.
+    pub(crate) fn reserve(&mut self, bytes: usize, events: usize) {
+        self.body.reserve(bytes.min(self.limits.request));
+        self.places.reserve(events.min(MAX_EVENTS));
+        self.events.reserve(events.min(MAX_EVENTS));
     }
 
     /// All requests, in the order in which their events came.
