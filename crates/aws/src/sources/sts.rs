@@ -6,10 +6,11 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, Uri};
 use weir_core::{BoxFut, Clock};
 
-use super::{Provider, Surroundings, ask, encoded, instant, session_names};
+use super::{ATTEMPTS, Provider, Surroundings, ask, encoded, instant, session_names};
 use crate::credentials::{Credentials, CredentialsError, CredentialsProvider};
 use crate::endpoint::Service;
 use crate::error::{AwsError, ErrorKind};
+use crate::retry::delay;
 use crate::sign::Signer;
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -17,6 +18,15 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const SESSION_SECONDS: u32 = 900;
 /// Tokens are some kilobytes; the service takes 20,000 characters.
 const LONGEST_TOKEN: usize = 20_000;
+
+/// Codes of failures that pass: the provider of the web identity could not be asked, or a token is
+/// so new that its key is not known yet.
+const PASSING: [&str; 4] = [
+    "IDPCommunicationError",
+    "IDPCommunicationErrorException",
+    "InvalidIdentityToken",
+    "InvalidIdentityTokenException",
+];
 
 /// A role to assume.
 #[derive(Clone, Debug, Default)]
@@ -149,8 +159,7 @@ async fn call<'a>(
     base: Option<&'a Provider>,
     body: Body<'a, '_>,
 ) -> Result<Credentials, CredentialsError> {
-    let mut corrected = false;
-    let mut renewed = false;
+    let (mut corrected, mut renewed, mut attempt) = (false, false, 1);
     loop {
         let signed_at = around.clock.unix_ns();
         let answer = ask(&*around.remote, what, || {
@@ -167,15 +176,35 @@ async fn call<'a>(
             continue;
         }
         if let (Some(base), ErrorKind::Expired, false) = (base, error.kind, renewed) {
-            base.refused();
             renewed = true;
+            if renew(&**base).await {
+                continue;
+            }
+        }
+        let is_passing = error.is_retryable() || PASSING.contains(&error.code.as_str());
+        if is_passing && attempt < ATTEMPTS {
+            tokio::time::sleep(delay(attempt, fastrand::f64())).await;
+            attempt += 1;
             continue;
         }
         return Err(CredentialsError {
             message: format!("{what}: {error}"),
-            denied: error.is_client_fault() && !error.is_retryable(),
+            denied: error.is_client_fault() && !is_passing,
         });
     }
+}
+
+/// Forgets credentials that are of no use any more; whether there are others.
+async fn renew(base: &dyn CredentialsProvider) -> bool {
+    let key = async || {
+        base.credentials()
+            .await
+            .map(|c| c.access_key_id().to_owned())
+    };
+    let old = key().await;
+    base.refused();
+    let new = key().await;
+    new.is_ok() && new != old
 }
 
 async fn request(
@@ -217,7 +246,7 @@ async fn request(
     Ok(request)
 }
 
-fn read(what: &str, body: &[u8]) -> Result<Credentials, CredentialsError> {
+pub(super) fn read(what: &str, body: &[u8]) -> Result<Credentials, CredentialsError> {
     let text = String::from_utf8_lossy(body);
     let field = |name| {
         element(&text, name)
@@ -234,7 +263,7 @@ fn read(what: &str, body: &[u8]) -> Result<Credentials, CredentialsError> {
     Ok(keys.expiring(end))
 }
 
-fn refusal(status: u16, body: &[u8]) -> AwsError {
+pub(super) fn refusal(status: u16, body: &[u8]) -> AwsError {
     let text = String::from_utf8_lossy(body);
     let code = element(&text, "Code").unwrap_or_default();
     let message = element(&text, "Message").unwrap_or_else(|| format!("HTTP status {status}"));

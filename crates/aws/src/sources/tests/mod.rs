@@ -225,3 +225,25 @@ fn instance(web: &Web) {
     web.on(&format!("GET {ROLES}"), [ok("node-role\n")]);
     web.on(&format!("GET {ROLES}node-role"), [ok(document("INSTANCE"))]);
 }
+
+proptest::proptest! {
+    /// Files and answers come from elsewhere: no text of theirs stops the program.
+    #[test]
+    fn no_text_stops_the_reading(
+        text in "(\\[(profile |sso-session |services )?[a-z\"]{0,4}\\]|[ \t]?[a-z_]{0,9} ?= ?[a-z#; ]{0,5}|<[A-Za-z]{0,9}>|\\PC{0,9}|\n){0,30}",
+        bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+    ) {
+        let machine = Machine::new();
+        machine.file(".aws/config", &text);
+        machine.file(".aws/credentials", &text);
+        if let Ok(profile) = machine.profiles().unwrap().selected() {
+            let _any = profile.get("region");
+        }
+        for wrong in [text.as_bytes(), bytes.as_slice()] {
+            super::sts::read("x", wrong).unwrap_err();
+            assert_eq!(super::sts::refusal(400, wrong).status, Some(400));
+            let _any = super::KeysDocument::read("x", wrong).and_then(|d| d.credentials("x"));
+        }
+        let _any = (super::instant(&text), crate::sign_time(&text));
+    }
+}

@@ -226,3 +226,58 @@ async fn an_answer_that_cannot_be_read_is_told_without_its_text() {
     machine.web.on(STS, [sts_answer("A", "soon")]);
     assert!(machine.key().await.ends_with("`soon` is no time"));
 }
+
+/// What passes is tried three times; the sender may try again later as well.
+#[tokio::test(start_paused = true)]
+async fn codes_that_pass_are_tried_again() {
+    for code in [
+        "Throttling",
+        "IDPCommunicationError",
+        "InvalidIdentityToken",
+    ] {
+        let machine = with_keys();
+        let failed = sts_error(400, code, "");
+        machine.web.on(
+            STS,
+            [failed.clone(), failed.clone(), sts_answer("R", IN_AN_HOUR)],
+        );
+        assert_eq!(machine.key().await, "R");
+        let machine = with_keys();
+        machine.web.on(STS, [failed]);
+        let error = machine.find().await.unwrap().credentials().await;
+        assert!(!error.unwrap_err().denied);
+        assert_eq!(machine.web.count(), 3);
+    }
+}
+
+/// Credentials below a role that STS does not take any more are fetched anew, once.
+#[tokio::test(start_paused = true)]
+async fn refused_base_credentials_are_fetched_anew() {
+    let mut machine = with_keys();
+    let refused = sts_error(403, "ExpiredToken", "");
+    machine.web.on(STS, [refused]);
+    assert!(machine.key().await.contains("ExpiredToken"));
+    // Fixed keys stay what they are.
+    assert_eq!(machine.web.count(), 1);
+
+    machine.variables.remove("AWS_ACCESS_KEY_ID");
+    machine.set("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:9/");
+    machine.web.on(
+        "GET http://127.0.0.1:9/",
+        [
+            super::ok(super::document("OLD")),
+            super::ok(super::document("NEW")),
+        ],
+    );
+    machine.web.on(
+        STS,
+        [
+            sts_error(403, "ExpiredToken", ""),
+            sts_answer("R", IN_AN_HOUR),
+        ],
+    );
+    assert_eq!(machine.key().await, "R");
+    let last = machine.web.count() - 1;
+    let signed = machine.web.header(last, "authorization").unwrap();
+    assert!(signed.contains("Credential=NEW/"), "{signed}");
+}
