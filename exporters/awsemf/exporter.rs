@@ -187,8 +187,12 @@ impl EmfExporter {
             .filter(|f| !f.reject.is_retryable())
             .flat_map(|f| f.events.iter().copied())
             .collect();
-        let refused = flight.receipt.points_of(|event| lost.contains(&event));
-        let refused = refused.len() as u64;
+        let refused = if lost.is_empty() {
+            0
+        } else {
+            let points = flight.receipt.points_of(|event| lost.contains(&event));
+            points.len() as u64
+        };
         let lost = refused + outside + counts.too_large;
         let mut rejects = failures.into_iter().map(|f| f.reject);
         let worst = rejects
