@@ -15,9 +15,10 @@ use crate::queue::{Parcel, Part, Queue, Ticket, stopping};
 use crate::settings::{QueueSettings, SendingSettings, Sizer};
 
 /// Whatever `queue_size` says, a queue holds at most half of what may be in memory, within these
-/// bounds: a queue counted in requests or items has no other limit in bytes.
+/// bounds: a queue counted in requests or items has no other limit in bytes. Who wants to bridge
+/// more gives the size in bytes (`sizer: bytes`).
 const FEWEST_BYTES: usize = 32 << 20;
-const MOST_BYTES: usize = 1 << 30;
+const MOST_BYTES: usize = 256 << 20;
 
 /// The stage: a shared queue, consumers as tasks.
 pub(crate) struct Queued {
