@@ -3,9 +3,11 @@
 //! `actions`, `matching` and `mapping` are shared by several of them and are no components.
 
 mod actions;
+#[cfg(test)]
+mod golden;
 mod mapping;
 mod matching;
 #[cfg(test)]
 mod testing;
 
-weir_core::components!(ProcessorEntry: anomaly, attributes, batch, memory_limiter, resource);
+weir_core::components!(ProcessorEntry: anomaly, attributes, batch, cumulativetodelta, memory_limiter, resource);

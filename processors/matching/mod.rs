@@ -16,8 +16,8 @@ use weir_core::{BuildError, Signal};
 use weir_model::{Attributes, LogRef, Resource, Scope, Series, SpanRef, ValueRef};
 
 use crate::actions::ConfigValue;
-pub(crate) use config::MatchConfig;
-use texts::Texts;
+pub(crate) use config::{MatchConfig, RegexpConfig};
+pub(crate) use texts::Texts;
 
 /// What a span's kind is called in configurations (OTLP enum).
 const SPAN_KINDS: [&str; 6] = [
