@@ -265,7 +265,8 @@ fn normal(value: &Value) -> Value {
                     _ => false,
                 };
                 let zero = ["zeroCount", "offset", "scale", "zeroThreshold", "flags"];
-                if !empty && !(zero.contains(&key.as_str()) && value == json!(0.0)) {
+                let zero = zero.contains(&key.as_str()) && value == json!(0.0);
+                if !empty && !zero {
                     out.insert(key.clone(), value);
                 }
             }

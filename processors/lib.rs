@@ -10,4 +10,4 @@ mod matching;
 #[cfg(test)]
 mod testing;
 
-weir_core::components!(ProcessorEntry: anomaly, attributes, batch, cumulativetodelta, memory_limiter, resource);
+weir_core::components!(ProcessorEntry: anomaly, attributes, batch, cumulativetodelta, memory_limiter, metricstransform, resource);
