@@ -382,6 +382,35 @@ fn expected_lines() {
 }
 
 #[test]
+fn an_error_reads_the_same_whole_or_in_blocks() {
+    // found by fuzzing: the blank before a string over two lines was read with the first block
+    let body = b" {\"b\n\0\n\"";
+    let told = |cut: usize| {
+        let mut scanner = Scanner::new(TextFormat::Prometheus);
+        let mut start = 0;
+        for end in [cut, body.len()] {
+            let mut block = Block::new(&body[start..end], end == body.len());
+            loop {
+                match scanner.step(&mut block, &()) {
+                    Err(error) => return error,
+                    Ok(Step::End) => panic!("accepted"),
+                    Ok(Step::NeedMore) => break,
+                    Ok(_) => {}
+                }
+            }
+            start += block.consumed();
+        }
+        panic!("neither end nor error");
+    };
+    let whole = told(0);
+    assert_eq!((whole.line, whole.excerpt.as_str()), (1, "{\"b"));
+    for cut in [5, 7] {
+        assert_eq!(body[cut - 1..cut], *b"\n");
+        assert_eq!(told(cut), whole, "cut at {cut}");
+    }
+}
+
+#[test]
 fn errors_show_line_and_text() {
     let mut body = "x 1\n".repeat(10);
     body.push_str("y{ 2\n");
