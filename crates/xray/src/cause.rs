@@ -49,23 +49,39 @@ fn is_sdk_call(scan: &Scan<'_>) -> bool {
     scan.text(Key::RpcSystem) == Some("aws-api")
 }
 
+/// All three members in one piece.
+macro_rules! flags {
+    ($fault:literal, $error:literal, $throttle:literal) => {
+        concat!(
+            member!("fault"),
+            $fault,
+            ",",
+            member!("error"),
+            $error,
+            ",",
+            member!("throttle"),
+            $throttle,
+            ","
+        )
+    };
+}
+
 /// Writes `fault`, `error` and `throttle` (XR-21).
 pub(crate) fn write_flags(w: &mut DocumentWriter<'_>, span: SpanRef<'_>, scan: &Scan<'_>) {
     let status = scan
         .get(Key::HttpStatusCode)
         .or_else(|| scan.get(Key::HttpResponseStatusCode));
-    let (fault, error, throttle) = match status.map_or(0, |s| s.as_int().unwrap_or(0)) {
-        429 => (false, true, true),
-        400..=499 => (false, true, false),
-        500..=599 => (true, false, false),
-        _ => (span.status_code() == STATUS_ERROR, false, false),
-    };
-    w.raw(member!("fault"));
-    w.bool(fault);
-    w.raw(member!("error"));
-    w.bool(error);
-    w.raw(member!("throttle"));
-    w.bool(throttle);
+    const NONE: &str = flags!("false", "false", "false");
+    const FAULT: &str = flags!("true", "false", "false");
+    const ERROR: &str = flags!("false", "true", "false");
+    const THROTTLE: &str = flags!("false", "true", "true");
+    w.raw(match status.map_or(0, |s| s.as_int().unwrap_or(0)) {
+        429 => THROTTLE,
+        400..=499 => ERROR,
+        500..=599 => FAULT,
+        _ if span.status_code() == STATUS_ERROR => FAULT,
+        _ => NONE,
+    });
 }
 
 /// Writes the block, if there is a cause.

@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 use weir_model::ValueRef;
 use weir_model::text;
 
+use crate::escape::next_special;
+use crate::seconds;
+
 /// The name of an object member as it stands in the body, colon included.
 macro_rules! member {
     ($name:literal) => {
@@ -250,22 +253,46 @@ impl<'b> DocumentWriter<'b> {
         self.out.push(b',');
     }
 
+    /// Unix nanoseconds as seconds, see [`crate::seconds`].
+    #[inline]
+    pub(crate) fn seconds(&mut self, ns: u64) {
+        let Some((number, digits)) = seconds::shortest(ns) else {
+            return self.double(ns as f64 / 1e9);
+        };
+        let mut buffer = itoa::Buffer::new();
+        let text = buffer.format(number).as_bytes();
+        let (whole, fraction) = text.split_at_checked(10).unwrap_or((text, &[]));
+        self.out.extend_from_slice(whole);
+        if digits > 0 {
+            self.out.push(b'.');
+            self.out.extend_from_slice(fraction);
+        }
+        self.out.push(b',');
+    }
+
     /// Sixteen hexadecimal digits as text.
     #[inline]
     pub(crate) fn id(&mut self, id: [u8; 8]) {
-        self.out.extend_from_slice(b"\\\"");
-        self.hex(id);
-        self.out.extend_from_slice(b"\\\",");
+        // One copy instead of three.
+        let mut text = *b"\\\"0000000000000000\\\",";
+        if let Some(digits) = text.get_mut(2..18) {
+            digits.copy_from_slice(hex(id).as_flattened());
+        }
+        self.out.extend_from_slice(&text);
     }
 
-    /// Bytes as lower-case hexadecimal digits, without quotes.
+    /// `1-<8 digits>-<24 digits>` as text (XR-01).
     #[inline]
-    pub(crate) fn hex<const N: usize>(&mut self, bytes: [u8; N]) {
-        let mut digits = [[0; 2]; N];
-        for (pair, byte) in digits.iter_mut().zip(bytes) {
-            *pair = [digit(byte >> 4), digit(byte & 15)];
+    pub(crate) fn trace_id(&mut self, id: [u8; 16]) {
+        let mut text = *b"\\\"1-00000000-000000000000000000000000\\\",";
+        let digits = hex(id);
+        let (time, rest) = digits.as_flattened().split_at(8);
+        for (place, part) in [(4..12, time), (13..37, rest)] {
+            if let Some(place) = text.get_mut(place) {
+                place.copy_from_slice(part);
+            }
         }
-        self.out.extend_from_slice(digits.as_flattened());
+        self.out.extend_from_slice(&text);
     }
 
     /// An attribute value. `false` when nothing was written: an empty value, or a double that
@@ -377,7 +404,7 @@ impl<'b> DocumentWriter<'b> {
             0xe2 => b"\\\\u2029",
             _ => {
                 self.out.extend_from_slice(b"\\\\u00");
-                self.hex([byte]);
+                self.out.extend_from_slice(hex([byte]).as_flattened());
                 return;
             }
         };
@@ -390,34 +417,18 @@ const fn digit(value: u8) -> u8 {
     value + if value < 10 { b'0' } else { b'a' - 10 }
 }
 
+/// Bytes as lower-case hexadecimal digits.
+#[inline]
+fn hex<const N: usize>(bytes: [u8; N]) -> [[u8; 2]; N] {
+    bytes.map(|byte| [digit(byte >> 4), digit(byte & 15)])
+}
+
 /// The longest start of `text` within `limit` bytes that ends between characters.
 fn cut(text: &str, limit: usize) -> &str {
     if text.len() <= limit {
         return text;
     }
     text.get(..text.floor_char_boundary(limit)).unwrap_or("")
-}
-
-/// Bytes that Go's encoder does not copy: controls, quote, backslash, `<`, `>`, `&`, and the first
-/// byte of U+2028 and U+2029.
-const fn is_special(byte: u8) -> bool {
-    byte < 0x20 || matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2)
-}
-
-/// The first special byte at or behind `from`. Sixteen at a time: the inner fold becomes a few
-/// vector compares.
-#[inline]
-fn next_special(bytes: &[u8], from: usize) -> Option<usize> {
-    let rest = bytes.get(from..)?;
-    let (blocks, tail) = rest.as_chunks::<16>();
-    for (index, block) in blocks.iter().enumerate() {
-        if block.iter().fold(false, |any, b| any | is_special(*b)) {
-            let inside = block.iter().position(|b| is_special(*b))?;
-            return Some(from + index * 16 + inside);
-        }
-    }
-    let inside = tail.iter().position(|b| is_special(*b))?;
-    Some(from + blocks.len() * 16 + inside)
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@
 mod aws;
 mod body;
 mod cause;
+mod escape;
 mod http;
 mod ids;
 mod json;
@@ -34,6 +35,7 @@ mod metadata;
 mod name;
 pub mod read;
 mod resource;
+mod seconds;
 mod segment;
 mod sql;
 mod stack;

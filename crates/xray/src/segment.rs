@@ -281,7 +281,7 @@ impl<'s, 'a> Subject<'s, 'a> {
             None => w.raw(concat!(member!("id"), "null,")),
         }
         w.raw(member!("start_time"));
-        w.double(seconds(self.span.start_ns()));
+        w.seconds(self.span.start_ns());
         w.fragment(&self.resource.head);
         w.text_member(
             member!("user"),
@@ -296,7 +296,7 @@ impl<'s, 'a> Subject<'s, 'a> {
             write_links(w, self.span);
         }
         w.raw(member!("trace_id"));
-        write_trace_id(w, self.trace_id);
+        w.trace_id(self.trace_id);
         self.write_end(w);
         if !matches!(part, Part::Service { .. }) {
             http::write(
@@ -367,7 +367,7 @@ impl<'s, 'a> Subject<'s, 'a> {
             w.raw(concat!(member!("in_progress"), "true,"));
         } else {
             w.raw(member!("end_time"));
-            w.double(seconds(self.span.end_ns()));
+            w.seconds(self.span.end_ns());
         }
     }
 
@@ -428,27 +428,12 @@ pub(crate) const NOT_OF_SERVICE: KeySet = KeySet::of(&[
     Key::K8sRemoteNamespace,
 ]);
 
-/// Unix nanoseconds as the reference's double seconds (XR-04).
-fn seconds(ns: u64) -> f64 {
-    ns as f64 / 1e9
-}
-
 fn write_name(w: &mut DocumentWriter<'_>, name: &Name<'_>) {
     w.raw(member!("name"));
     match name.host {
         Some(host) => w.text_parts(&[&name.text, "@", host]),
         None => w.torn_text(&name.text, name.torn_bytes),
     }
-}
-
-/// `1-<8 digits>-<24 digits>` (XR-01).
-fn write_trace_id(w: &mut DocumentWriter<'_>, id: [u8; 16]) {
-    let [a, b, c, d, rest @ ..] = id;
-    w.raw("\\\"1-");
-    w.hex([a, b, c, d]);
-    w.raw("-");
-    w.hex(rest);
-    w.raw("\\\",");
 }
 
 fn write_links(w: &mut DocumentWriter<'_>, span: SpanRef<'_>) {
@@ -468,7 +453,7 @@ fn write_links(w: &mut DocumentWriter<'_>, span: SpanRef<'_>) {
 fn write_link(w: &mut DocumentWriter<'_>, link: LinkRef<'_>) {
     w.open_object();
     w.raw(member!("trace_id"));
-    write_trace_id(w, ids::trace_id(link.trace_id()).unwrap_or_default());
+    w.trace_id(ids::trace_id(link.trace_id()).unwrap_or_default());
     w.raw(member!("id"));
     w.id(ids::span_id(link.span_id()).unwrap_or_default());
     let mut attributes: Vec<_> = link.attributes().iter().collect();
