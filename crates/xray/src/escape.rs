@@ -22,15 +22,16 @@ pub(crate) fn next_special(bytes: &[u8], from: usize) -> Option<usize> {
             return Some(from + index * 16 + inside);
         }
     }
-    // What is left is looked at together with what stands before it, or in two halves that overlap.
-    let clean = match (
-        rest.last_chunk::<16>(),
-        tail.first_chunk::<8>(),
-        tail.last_chunk::<8>(),
-    ) {
-        (Some(last), ..) if !has_special(last) => true,
-        (None, Some(first), Some(last)) => !has_special(first) && !has_special(last),
-        _ => false,
+    // What is left is looked at together with what stands before it, or as two halves that overlap.
+    let clean = if let Some(last) = rest.last_chunk::<16>() {
+        !has_special(last)
+    } else if let (Some(first), Some(last)) = (tail.first_chunk::<8>(), tail.last_chunk::<8>()) {
+        let both = [*first, *last];
+        both.as_flattened()
+            .first_chunk::<16>()
+            .is_some_and(|both| !has_special(both))
+    } else {
+        false
     };
     if clean {
         return None;
@@ -42,7 +43,7 @@ pub(crate) fn next_special(bytes: &[u8], from: usize) -> Option<usize> {
 }
 
 #[inline]
-fn has_special<const N: usize>(block: &[u8; N]) -> bool {
+fn has_special(block: &[u8; 16]) -> bool {
     let each = block.map(|byte| u8::from(is_special(byte)));
     each.iter().fold(0, |any, one| any | one) != 0
 }

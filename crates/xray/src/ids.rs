@@ -14,31 +14,46 @@ const MAX_SKEW: i64 = 300;
 /// document with a known id in the place of the first one.
 #[derive(Debug)]
 pub(crate) struct Ids {
-    seed: u64,
+    trace_id: [u8; 16],
+    span_id: [u8; 8],
+    start_ns: u64,
+    kind: i32,
     made: u64,
 }
 
 impl Ids {
     /// The ids of a span. Kind and start tell spans apart that share an id, which Zipkin's do.
     pub(crate) fn of_span(trace_id: [u8; 16], span: SpanRef<'_>) -> Self {
-        let trace_id = u128::from_be_bytes(trace_id);
-        let id = span_id(span.span_id()).map_or(0, u64::from_be_bytes);
-        let seed = mixed((trace_id >> 64) as u64, trace_id as u64);
-        let seed = mixed(seed, id);
-        let seed = mixed(seed ^ span.kind() as u64, span.start_ns());
-        Self { seed, made: 0 }
+        Self {
+            trace_id,
+            span_id: span_id(span.span_id()).unwrap_or_default(),
+            start_ns: span.start_ns(),
+            kind: span.kind(),
+            made: 0,
+        }
     }
 
     /// Ids of no span in particular.
     #[cfg(test)]
     pub(crate) fn seeded(seed: u64) -> Self {
-        Self { seed, made: 0 }
+        Self {
+            trace_id: [0; 16],
+            span_id: [0; 8],
+            start_ns: seed,
+            kind: 0,
+            made: 0,
+        }
     }
 
     /// The next id.
     pub(crate) fn next_id(&mut self) -> [u8; 8] {
         self.made += 1;
-        mixed(self.seed, self.made).to_be_bytes()
+        // Most spans need none, so nothing is worked out before.
+        let trace_id = u128::from_be_bytes(self.trace_id);
+        let seed = mixed((trace_id >> 64) as u64, trace_id as u64);
+        let seed = mixed(seed, u64::from_be_bytes(self.span_id));
+        let seed = mixed(seed ^ self.kind as u64, self.start_ns);
+        mixed(seed, self.made).to_be_bytes()
     }
 }
 
