@@ -1,5 +1,7 @@
 //! The specification row by row where the golden cases and the whole documents leave gaps.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// Tables of input and outcome: `json!` values are handed over, and a table may be long.
+#![allow(clippy::needless_pass_by_value, clippy::too_many_lines)]
 
 use serde_json::{Value as Json, json};
 
