@@ -11,6 +11,8 @@ use weir_net::{HttpClient, HttpClientOptions, ProxyChoice};
 
 /// Set by the ECS agent in every container of a task.
 const VARIABLE: &str = "ECS_CONTAINER_METADATA_URI_V4";
+/// The same of older agents; its documents know no launch type and no log driver.
+const VARIABLE_V3: &str = "ECS_CONTAINER_METADATA_URI";
 
 /// Longest answer that is read. A task has a handful of containers, some kilobytes each.
 const MOST_BYTES: usize = 16 << 20;
@@ -42,6 +44,19 @@ impl EcsTaskMetadata {
         Self::of(&ProcessEnvironment)
     }
 
+    /// The endpoint that these variables name, of version 4 or 3; `None` outside a task.
+    ///
+    /// # Errors
+    /// If the address makes no sense.
+    pub fn found(environment: &dyn Environment) -> Result<Option<Self>, BuildError> {
+        [VARIABLE, VARIABLE_V3]
+            .into_iter()
+            .find_map(|name| Some((name, environment.get(name)?.trim().to_owned())))
+            .filter(|(_, base)| !base.is_empty())
+            .map(|(name, base)| Self::at(name, &base))
+            .transpose()
+    }
+
     /// The endpoint that these variables name.
     ///
     /// # Errors
@@ -58,11 +73,17 @@ impl EcsTaskMetadata {
                  agent 1.39.0, Fargate platform 1.4.0 or later)"
             ))
         })?;
+        Self::at(VARIABLE, &base)
+    }
+
+    fn at(variable: &str, base: &str) -> Result<Self, BuildError> {
+        let failed =
+            |why: &str| BuildError(format!("unable to detect task metadata endpoint: {why}"));
         let base = base.trim().trim_end_matches('/').to_owned();
         let uri: Option<Uri> = base.parse().ok();
         let is_http = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
         if !uri.is_some_and(|uri| is_http(&uri) && uri.host().is_some()) {
-            return Err(failed(&format!("{VARIABLE} `{base}` is not an http URL")));
+            return Err(failed(&format!("{variable} `{base}` is not an http URL")));
         }
         let client = HttpClient::new(HttpClientOptions {
             // It is a link-local address that no proxy can reach.
@@ -71,6 +92,14 @@ impl EcsTaskMetadata {
         });
         let client = client.map_err(|error| failed(&error.to_string()))?;
         Ok(Self { base, client })
+    }
+
+    /// The JSON document on the container that asks.
+    ///
+    /// # Errors
+    /// If the endpoint does not give it.
+    pub async fn container(&self) -> Result<Bytes, MetadataError> {
+        self.get("").await
     }
 
     /// The JSON document on the task and its containers.

@@ -19,6 +19,8 @@ pub enum Service {
     Sso,
     /// Logins of IAM Identity Center.
     SsoOidc,
+    /// Instances and their tags.
+    Ec2,
 }
 
 /// Host name suffixes by region prefix: plain, dual-stack.
@@ -82,7 +84,14 @@ impl EndpointSettings {
 }
 
 impl Service {
-    const ALL: [Self; 5] = [Self::Logs, Self::XRay, Self::Sts, Self::Sso, Self::SsoOidc];
+    const ALL: [Self; 6] = [
+        Self::Logs,
+        Self::XRay,
+        Self::Sts,
+        Self::Sso,
+        Self::SsoOidc,
+        Self::Ec2,
+    ];
 
     /// Name in signatures.
     pub fn signing_name(self) -> &'static str {
@@ -92,6 +101,7 @@ impl Service {
             Self::Sts => "sts",
             Self::Sso => "awsssoportal",
             Self::SsoOidc => "sso-oauth",
+            Self::Ec2 => "ec2",
         }
     }
 
@@ -112,6 +122,7 @@ impl Service {
             Self::Sts => "sts",
             Self::Sso => "sso",
             Self::SsoOidc => "sso_oidc",
+            Self::Ec2 => "ec2",
         }
     }
 

@@ -15,6 +15,8 @@ mod credentials;
 mod ecs;
 mod endpoint;
 mod error;
+mod imds;
+mod instance_tags;
 mod logs;
 pub mod proxy;
 mod region;
@@ -36,6 +38,8 @@ pub use credentials::{Credentials, CredentialsError, CredentialsProvider};
 pub use ecs::{EcsTaskMetadata, MetadataError};
 pub use endpoint::{Service, dns_suffix};
 pub use error::{AwsError, ErrorKind};
+pub use imds::{Ec2Metadata, Patience};
+pub use instance_tags::instance_tags;
 pub use logs::{CloudWatchLogs, NewGroup, PutLogEventsReply, RejectedLogEvents};
 pub use region::resolve_region;
 pub use segment_counts::{

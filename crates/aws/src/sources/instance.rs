@@ -35,6 +35,7 @@ pub(crate) struct InstanceMetadata {
     around: Surroundings,
     base: String,
     v1_allowed: bool,
+    attempts: u32,
     session: Mutex<Session>,
 }
 
@@ -79,8 +80,17 @@ impl InstanceMetadata {
             around: around.clone(),
             base: base.trim_end_matches('/').to_owned(),
             v1_allowed: !is_true(v1_disabled),
+            attempts: ATTEMPTS,
             session: Mutex::new(Session::None),
         })
+    }
+
+    /// The same with one attempt per text, for those who wait between attempts themselves.
+    pub(crate) fn without_retries(self) -> Self {
+        Self {
+            attempts: 1,
+            ..self
+        }
     }
 
     /// The text under a path such as `/latest/meta-data/placement/region`.
@@ -93,7 +103,7 @@ impl InstanceMetadata {
 
     async fn ask(&self, path: &str) -> Result<String, CredentialsError> {
         let mut failed = String::new();
-        for _ in 0..ATTEMPTS {
+        for _ in 0..self.attempts {
             let token = self.token().await?;
             let header = token
                 .as_deref()
@@ -110,9 +120,11 @@ impl InstanceMetadata {
                 }
                 Ok(answer) if answer.status().is_client_error() => {
                     let status = answer.status().as_u16();
-                    return Err(CredentialsError::new(format!(
-                        "{WHAT} has no {path} (HTTP status {status})"
-                    )));
+                    return Err(CredentialsError {
+                        message: format!("{WHAT} has no {path} (HTTP status {status})"),
+                        // Tells who retries that it is no use.
+                        denied: self.attempts == 1,
+                    });
                 }
                 Ok(answer) => failed = format!("HTTP status {}", answer.status().as_u16()),
                 Err(error) => failed = error.to_string(),

@@ -33,7 +33,7 @@ use crate::transport::Transport;
 pub(crate) use environment::session_names;
 pub(crate) use instance::InstanceMetadata;
 pub(crate) use profile::Profiles;
-pub(crate) use sts::{AssumedRole, Role, WebIdentity};
+pub(crate) use sts::{AssumedRole, Role, WebIdentity, element};
 
 /// Attempts of one call of a credential source, as the SDKs make.
 const ATTEMPTS: u32 = 3;

@@ -271,7 +271,7 @@ pub(super) fn refusal(status: u16, body: &[u8]) -> AwsError {
 }
 
 /// Text of the first element of a name. The service's XML has no attributes in these.
-fn element(xml: &str, name: &str) -> Option<String> {
+pub(crate) fn element(xml: &str, name: &str) -> Option<String> {
     let (_, rest) = xml.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;
     let mut text = text.trim().to_owned();
