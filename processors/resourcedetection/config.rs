@@ -9,10 +9,29 @@ use weir_config::{Duration, Errors, Validate};
 use super::detectors::{self, Table};
 
 /// Detectors of the reference that are not offered here.
-const ELSEWHERE: [&str; 26] = [
-    "akamai", "aks", "alibaba_ecs", "azure", "azurecontainerapps", "consul", "digitalocean", "docker",
-    "dynatrace", "gce", "gcp", "gke", "hetzner", "ibmcloud_classic", "ibmcloud_vpc", "kubeadm", "nova",
-    "openshift", "openstack", "oraclecloud", "scaleway", "tencent_cvm", "upcloud", "vultr", "fly", "heroku",
+const ELSEWHERE: [&str; 22] = [
+    "akamai",
+    "aks",
+    "alibaba_ecs",
+    "azure",
+    "azurecontainerapps",
+    "consul",
+    "digitalocean",
+    "docker",
+    "dynatrace",
+    "gcp",
+    "heroku",
+    "hetzner",
+    "ibmcloud_classic",
+    "ibmcloud_vpc",
+    "kubeadm",
+    "nova",
+    "openshift",
+    "oraclecloud",
+    "scaleway",
+    "tencent_cvm",
+    "upcloud",
+    "vultr",
 ];
 
 /// Configuration of `resourcedetection`.

@@ -18,13 +18,13 @@ struct Spec {
 }
 
 /// An object of which only the metadata and that part are read.
-type Slim = Object<Spec, serde_json::Value>;
+type Slim = Object<Option<Spec>, serde_json::Value>;
 
 pub(super) async fn node(api: &KubernetesConfig, name: &str) -> Result<Node, String> {
     let node = object(api, "Node", name).await?;
     Ok(Node {
         uid: node.metadata.uid.unwrap_or_default(),
-        provider_id: node.spec.provider_id,
+        provider_id: node.spec.unwrap_or_default().provider_id,
     })
 }
 
