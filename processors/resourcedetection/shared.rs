@@ -89,7 +89,7 @@ impl Shared {
             self.keep(found);
             Ok(())
         };
-        self.first.get_or_try_init(first).await.map(|()| ())
+        self.first.get_or_try_init(first).await.copied()
     }
 
     async fn ask(&self) -> Result<Found, String> {
