@@ -86,25 +86,25 @@ fn instants(text: &str) -> String {
 async fn run<K: ProcessorKind>(config: &str, steps: &Value) -> Vec<Value> {
     let source = Source::new("config.yaml", config, Origin::Document);
     let root = parse_yaml(&source).unwrap();
-    let node = root
-        .at(&["processors"])
-        .unwrap()
-        .entries()
-        .first()
-        .unwrap()
-        .value
-        .clone();
+    let entries = root.at(&["processors"]).unwrap().entries();
     let mut built = Vec::new();
     let interner = context(Signal::Metrics).interner;
     for signal in Signal::ALL {
-        let config = decode_and_validate::<K::Config>(&node, "processors.it")
-            .unwrap()
-            .value;
-        let mut cx = context(signal);
-        cx.interner = interner.clone();
-        cx.clock = Arc::new(ManualClock::at((T0_S as u64 + 600) * 1_000_000_000));
-        let built_one = K::build(config, cx, Arc::new(Nobody)).await;
-        built.push((signal, built_one.ok()));
+        let mut chain = Vec::new();
+        for entry in entries {
+            let node = &entry.value;
+            let config = decode_and_validate::<K::Config>(node, "processors.it")
+                .unwrap()
+                .value;
+            let mut cx = context(signal);
+            cx.interner = interner.clone();
+            cx.clock = Arc::new(ManualClock::at((T0_S as u64 + 600) * 1_000_000_000));
+            let processor = K::build(config, cx, Arc::new(Nobody)).await;
+            if let Ok(Processor::Transform(transform)) = processor {
+                chain.push(transform);
+            }
+        }
+        built.push((signal, chain));
     }
     let mut items = Vec::new();
     for step in steps
@@ -117,15 +117,15 @@ async fn run<K: ProcessorKind>(config: &str, steps: &Value) -> Vec<Value> {
             .iter()
             .find(|s| s.as_str() == step["send"])
             .unwrap();
-        let (_, processor) = built.iter().find(|(of, _)| *of == signal).unwrap();
-        let Some(Processor::Transform(transform)) = processor else {
-            panic!("{signal}: no transform")
-        };
+        let (_, chain) = built.iter().find(|(of, _)| *of == signal).unwrap();
+        assert!(!chain.is_empty(), "{signal}: no transform");
         let mut batch = batch(signal, &step["body"], &interner);
-        if transform
-            .apply(&mut batch)
-            .is_ok_and(|flow| flow == Flow::Pass)
-        {
+        let mut passes = |transform: &Arc<dyn weir_core::Transform>| {
+            transform
+                .apply(&mut batch)
+                .is_ok_and(|flow| flow == Flow::Pass)
+        };
+        if chain.iter().all(&mut passes) {
             let json: Value = serde_json::from_slice(&batch.to_json()).unwrap();
             flatten(&json, &mut items);
         }
@@ -225,6 +225,13 @@ fn record(item: &Value) -> Value {
             }
         } else if key == "attributes" {
             out.insert(key.clone(), plain(value));
+        } else if key == "body" {
+            let body = plain(&json!([{"key": "body", "value": value}]));
+            out.insert(key.clone(), body["body"].clone());
+        } else if key == "traceId" {
+            let id = value.as_str().unwrap();
+            let seconds = i64::from_str_radix(&id[..8], 16).unwrap() - T0_S;
+            out.insert(key.clone(), json!(format!("[T0{seconds:+}s]{}", &id[8..])));
         } else {
             out.insert(key.clone(), value.clone());
         }
@@ -256,6 +263,9 @@ fn normal(value: &Value) -> Value {
                         let name = names[number.as_u64().unwrap() as usize];
                         json!(format!("AGGREGATION_TEMPORALITY_{name}"))
                     }
+                    ("kind" | "code" | "severityNumber", Value::Number(number)) => {
+                        named(key, number.as_u64().unwrap() as usize)
+                    }
                     _ => normal(value),
                 };
                 let empty = match &value {
@@ -264,7 +274,14 @@ fn normal(value: &Value) -> Value {
                     Value::Null => true,
                     _ => false,
                 };
-                let zero = ["zeroCount", "offset", "scale", "zeroThreshold", "flags"];
+                let zero = [
+                    "zeroCount",
+                    "offset",
+                    "scale",
+                    "zeroThreshold",
+                    "flags",
+                    "severityNumber",
+                ];
                 let zero = zero.contains(&key.as_str()) && value == json!(0.0);
                 if !empty && !zero {
                     out.insert(key.clone(), value);
@@ -273,5 +290,30 @@ fn normal(value: &Value) -> Value {
             out.into()
         }
         other => other.clone(),
+    }
+}
+
+/// The name of an enum's value; null for none.
+fn named(key: &str, number: usize) -> Value {
+    const KINDS: [&str; 6] = [
+        "UNSPECIFIED",
+        "INTERNAL",
+        "SERVER",
+        "CLIENT",
+        "PRODUCER",
+        "CONSUMER",
+    ];
+    match key {
+        "kind" => json!(format!("SPAN_KIND_{}", KINDS[number])),
+        "code" => json!(format!("STATUS_CODE_{}", ["UNSET", "OK", "ERROR"][number])),
+        _ if number == 0 => Value::Null,
+        _ => {
+            let names = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
+            let (name, step) = (
+                names[(number - 1) / 4],
+                ["", "2", "3", "4"][(number - 1) % 4],
+            );
+            json!(format!("SEVERITY_NUMBER_{name}{step}"))
+        }
     }
 }

@@ -16,7 +16,7 @@ use weir_core::{BuildError, Signal};
 use weir_model::{Attributes, LogRef, Resource, Scope, Series, SpanRef, ValueRef};
 
 use crate::actions::ConfigValue;
-pub(crate) use config::{MatchConfig, RegexpConfig};
+pub(crate) use config::{AttributeConfig, MatchConfig, RegexpConfig, SeverityConfig};
 pub(crate) use texts::Texts;
 
 /// What a span's kind is called in configurations (OTLP enum).
