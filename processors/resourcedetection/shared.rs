@@ -84,8 +84,8 @@ impl Shared {
     pub(super) async fn detect(&self) -> Result<(), String> {
         let first = || async {
             let found = self.ask().await?;
-            let names: Vec<&String> = found.attributes.keys().collect();
-            info!(processor = %self.id, attributes = ?names, "detected the resource");
+            let names: Vec<&str> = found.attributes.keys().map(String::as_str).collect();
+            info!(processor = %self.id, attributes = names.join(", "), "detected the resource");
             self.keep(found);
             Ok(())
         };

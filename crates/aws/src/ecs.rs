@@ -51,8 +51,8 @@ impl EcsTaskMetadata {
     pub fn found(environment: &dyn Environment) -> Result<Option<Self>, BuildError> {
         [VARIABLE, VARIABLE_V3]
             .into_iter()
-            .find_map(|name| Some((name, environment.get(name)?.trim().to_owned())))
-            .filter(|(_, base)| !base.is_empty())
+            .filter_map(|name| Some((name, environment.get(name)?.trim().to_owned())))
+            .find(|(_, base)| !base.is_empty())
             .map(|(name, base)| Self::at(name, &base))
             .transpose()
     }
@@ -147,6 +147,27 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+
+    #[test]
+    fn the_endpoint_of_version_four_goes_before_that_of_version_three() {
+        weir_net::install_default_provider();
+        let found = |variables: &[(&str, &str)]| {
+            let variables = variables.iter();
+            let variables =
+                variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let found = EcsTaskMetadata::found(&BTreeMap::from_iter(variables));
+            found.map(|found| found.map(|found| found.base))
+        };
+        let (four, three) = ((VARIABLE, "http://h/v4/a"), (VARIABLE_V3, "http://h/v3/a"));
+        assert_eq!(found(&[three, four]).unwrap().unwrap(), "http://h/v4/a");
+        assert_eq!(found(&[three]).unwrap().unwrap(), "http://h/v3/a");
+        assert_eq!(
+            found(&[(VARIABLE, ""), three]).unwrap().unwrap(),
+            "http://h/v3/a"
+        );
+        assert_eq!(found(&[]).unwrap(), None);
+        assert!(found(&[(VARIABLE_V3, "h/v3")]).is_err());
+    }
 
     #[test]
     fn the_environment_names_the_endpoint() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::chain::surroundings;
 use crate::clock::ServiceClock;
-use crate::sources::InstanceMetadata;
+use crate::sources::{InstanceMetadata, Surroundings};
 
 /// How often a text is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,11 @@ impl Ec2Metadata {
     pub fn new(patience: Patience) -> Result<Self, String> {
         let clock = Arc::new(ServiceClock::of_machine());
         let around = surroundings("", clock).map_err(|error| error.0)?;
-        let service = InstanceMetadata::new(&around).map_err(|error| error.message)?;
+        Self::around(&around, patience)
+    }
+
+    pub(crate) fn around(around: &Surroundings, patience: Patience) -> Result<Self, String> {
+        let service = InstanceMetadata::new(around).map_err(|error| error.message)?;
         Ok(Self {
             service: Arc::new(service.without_retries()),
             patience,

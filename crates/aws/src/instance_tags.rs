@@ -28,7 +28,7 @@ pub async fn instance_tags(region: &str, instance: &str) -> Result<Vec<(String, 
     answer.map_err(|error| error.message)
 }
 
-async fn describe(
+pub(crate) async fn describe(
     around: &Surroundings,
     region: &str,
     instance: &str,

@@ -1,6 +1,7 @@
 //! The search for credentials, over a web that answers as told.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod instance;
 mod metadata;
 mod order;
 mod profiles;
