@@ -23,7 +23,10 @@ pub struct ParseError {
 impl ParseError {
     pub(crate) fn new(line: u64, reason: Reason, text: &[u8]) -> Self {
         // blanks before a line may have been read with the block before
-        let blanks = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        let blanks = text
+            .iter()
+            .take_while(|byte| matches!(byte, b' ' | b'\t'))
+            .count();
         let text = text.get(blanks..).unwrap_or_default();
         let end = memchr::memchr(b'\n', text).unwrap_or(text.len());
         let shown = text.get(..end.min(EXCERPT)).unwrap_or_default();
