@@ -11,7 +11,7 @@ mod plan;
 mod tests;
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -240,14 +240,14 @@ impl Filter {
         for point in metrics.points() {
             found.entry(metric_key(&point.series)).or_default().push(point);
         }
-        let mut dropped = Vec::new();
+        let mut dropped: HashSet<MetricKey, foldhash::fast::RandomState> = HashSet::default();
         for (key, points) in &found {
             let Some(first) = points.first() else { continue };
             let (resource, scope) = (first.series.resource(), first.series.scope());
             let subject = Subject::Metric(first.series.metric(), points);
             let scene = Scene { resource, scope: Some(scope), subject };
             if self.drops_by_expression(points) || self.holds(self.rules(by_points), &scene)? {
-                dropped.push(*key);
+                dropped.insert(*key);
             }
         }
         if !dropped.is_empty() {
