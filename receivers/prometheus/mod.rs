@@ -6,7 +6,6 @@
 
 mod client;
 mod config;
-mod discovery;
 mod preview;
 mod series;
 mod target;
@@ -31,7 +30,7 @@ pub use preview::PageReader;
 
 use client::Fetcher;
 use config::{Global, JobRules, ScrapeConfig};
-use discovery::{Group, Sources};
+use crate::discovery::{self, Group, Sources};
 use series::TargetSeries;
 use target::Target;
 use worker::{Shared, Worker, fnv};

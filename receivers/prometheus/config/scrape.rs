@@ -9,7 +9,7 @@ use weir_prom::relabel::RelabelConfig;
 
 use super::http::{Authorization, BasicAuth, HeaderValues, HttpClientBlock, TlsConfig};
 use super::values::{PromDuration, PromSize};
-use crate::prometheus::discovery::config::{
+use crate::discovery::config::{
     FileSdConfig, HttpSdConfig, KubernetesSdConfig, StaticConfig,
 };
 

@@ -1,10 +1,14 @@
-//! `kubernetes_sd_configs` with role `pod` (prometheus-receiver 3.4).
+//! `kubernetes_sd_configs` (prometheus-receiver 3.4): role `pod` here, `node`, `service` and
+//! `ingress` in [`roles`], `endpoints` in [`endpoints`].
 //!
-//! Only the fields that become labels are read from a pod, and none of it is kept but the labels.
+//! Only the fields that become labels are read from an object, and none of it is kept but the labels.
+
+mod endpoints;
+mod roles;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use kube::api::{Api, ApiResource, ObjectMeta};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{GroupVersionKind, Object};
@@ -12,6 +16,7 @@ use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Config};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 use weir_core::Stop;
@@ -78,7 +83,7 @@ struct ContainerStatus {
     container_id: String,
 }
 
-/// Watches pods until `stop`. Without a cluster there are no targets, and one line says so.
+/// Watches what the role needs until `stop`. Without a cluster there are no targets, and one line says so.
 pub(super) async fn run(
     at: usize,
     config: KubernetesSdConfig,
@@ -99,20 +104,143 @@ pub(super) async fn run(
             }
         }
     }
+    let role = config.role.unwrap_or(Role::Pod);
+    if role == Role::Node {
+        // nodes belong to no namespace
+        namespaces.clear();
+    }
     if namespaces.is_empty() {
         namespaces.push(None);
     }
     let watches = namespaces.into_iter().map(|namespace| {
-        watch(
+        let scope = Scope {
             at,
-            client.clone(),
+            client: client.clone(),
             namespace,
-            &config,
-            updates.clone(),
-            stop.clone(),
-        )
+            config: &config,
+            updates: updates.clone(),
+            stop: stop.clone(),
+        };
+        follow(role, scope)
     });
     futures_util::future::join_all(watches).await;
+}
+
+/// One entry in one namespace, or in all.
+struct Scope<'a> {
+    /// Place of the entry, part of the names of its groups.
+    at: usize,
+    client: Client,
+    namespace: Option<String>,
+    config: &'a KubernetesSdConfig,
+    updates: mpsc::Sender<Vec<Group>>,
+    stop: Stop,
+}
+
+async fn follow(role: Role, scope: Scope<'_>) {
+    match role {
+        Role::Pod => scope.groups::<Pod>(Role::Pod, "pod", group).await,
+        Role::Node => scope.groups(role, "node", roles::node).await,
+        Role::Service => scope.groups(role, "service", roles::service).await,
+        Role::Ingress => scope.groups(role, "ingress", roles::ingress).await,
+        // the configuration refuses slices
+        Role::Endpoints | Role::EndpointSlice => endpoints::follow(scope).await,
+    }
+}
+
+/// What is read for a role, as the API names it.
+fn resource(role: Role) -> ApiResource {
+    let (group, kind) = match role {
+        Role::Pod => ("", "Pod"),
+        Role::Node => ("", "Node"),
+        Role::Service => ("", "Service"),
+        Role::Endpoints => ("", "Endpoints"),
+        Role::EndpointSlice => ("discovery.k8s.io", "EndpointSlice"),
+        Role::Ingress => ("networking.k8s.io", "Ingress"),
+    };
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind))
+}
+
+/// What can be watched: the pod in its short form, or any object.
+trait Watched:
+    kube::Resource<DynamicType = ApiResource, Scope = kube::core::DynamicResourceScope>
+    + Clone
+    + std::fmt::Debug
+    + DeserializeOwned
+    + Send
+    + 'static
+{
+}
+
+impl<K> Watched for K where
+    K: kube::Resource<DynamicType = ApiResource, Scope = kube::core::DynamicResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Send
+        + 'static
+{
+}
+
+impl Scope<'_> {
+    /// List and watch of one kind, with its selector, tried again for ever.
+    fn events<K: Watched>(
+        &self,
+        role: Role,
+    ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + use<K> {
+        let resource = resource(role);
+        let client = self.client.clone();
+        let api: Api<K> = match &self.namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        };
+        let mut settings = watcher::Config::default();
+        let selectors = &self.config.selectors;
+        if let Some(selector) = selectors.iter().find(|s| s.role == Some(role)) {
+            if !selector.label.is_empty() {
+                settings = settings.labels(&selector.label);
+            }
+            if !selector.field.is_empty() {
+                settings = settings.fields(&selector.field);
+            }
+        }
+        watcher(api, settings).default_backoff()
+    }
+
+    /// Publishes a group for each object of one kind.
+    async fn groups<K: Watched>(
+        &self,
+        role: Role,
+        kind: &'static str,
+        targets: fn(&K) -> Vec<TargetLabels>,
+    ) {
+        let mut events = std::pin::pin!(self.events::<K>(role));
+        let mut listing = Listing {
+            at: self.at,
+            kind,
+            known: BTreeSet::new(),
+            fresh: Vec::new(),
+        };
+        loop {
+            let event = tokio::select! {
+                () = self.stop.stopped() => return,
+                event = events.next() => event,
+            };
+            match event {
+                None => return,
+                Some(Err(reason)) => {
+                    warn!("watching {kind} objects failed, trying again: {reason}");
+                }
+                Some(Ok(event)) => {
+                    if let Some(groups) = listing.take(event, targets)
+                        && self.updates.send(groups).await.is_err()
+                    {
+                        return;
+                    }
+                }
+            }
+        }
+    }
 }
 
 async fn client(config: &KubernetesSdConfig) -> Result<Client, String> {
@@ -131,70 +259,32 @@ async fn client(config: &KubernetesSdConfig) -> Result<Client, String> {
     Client::try_from(settings).map_err(|e| e.to_string())
 }
 
-async fn watch(
-    at: usize,
-    client: Client,
-    namespace: Option<String>,
-    config: &KubernetesSdConfig,
-    updates: mpsc::Sender<Vec<Group>>,
-    stop: Stop,
-) {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Pod"));
-    let api: Api<Pod> = match &namespace {
-        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
-        None => Api::all_with(client, &resource),
-    };
-    let mut settings = watcher::Config::default();
-    if let Some(selector) = config.selectors.iter().find(|s| s.role == Some(Role::Pod)) {
-        if !selector.label.is_empty() {
-            settings = settings.labels(&selector.label);
-        }
-        if !selector.field.is_empty() {
-            settings = settings.fields(&selector.field);
-        }
-    }
-    let mut events = std::pin::pin!(watcher(api, settings).default_backoff());
-    let mut listing = Listing {
-        at,
-        ..Listing::default()
-    };
-    loop {
-        let event = tokio::select! {
-            () = stop.stopped() => return,
-            event = events.next() => event,
-        };
-        match event {
-            None => return,
-            Some(Err(reason)) => warn!("watching pods failed, trying again: {reason}"),
-            Some(Ok(event)) => {
-                if let Some(groups) = listing.take(event)
-                    && updates.send(groups).await.is_err()
-                {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-/// Which pods are known, so that a new listing can remove those that are gone.
-#[derive(Default)]
+/// Which objects are known, so that a new listing can remove those that are gone.
 struct Listing {
     at: usize,
+    kind: &'static str,
     known: BTreeSet<String>,
     /// Groups of a listing under way; published together when it is complete.
     fresh: Vec<Group>,
 }
 
 impl Listing {
-    fn take(&mut self, event: Event<Pod>) -> Option<Vec<Group>> {
+    fn take<K: Watched>(
+        &mut self,
+        event: Event<K>,
+        targets: fn(&K) -> Vec<TargetLabels>,
+    ) -> Option<Vec<Group>> {
         match event {
             Event::Init => {
                 self.fresh.clear();
                 None
             }
-            Event::InitApply(pod) => {
-                self.fresh.push(group(self.at, &pod));
+            Event::InitApply(object) => {
+                let source = source(self.at, self.kind, object.meta());
+                self.fresh.push(Group {
+                    source,
+                    targets: targets(&object),
+                });
                 None
             }
             Event::InitDone => {
@@ -209,13 +299,16 @@ impl Listing {
                 self.known = here;
                 Some(groups)
             }
-            Event::Apply(pod) => {
-                let group = group(self.at, &pod);
-                self.known.insert(group.source.clone());
-                Some(vec![group])
+            Event::Apply(object) => {
+                let source = source(self.at, self.kind, object.meta());
+                self.known.insert(source.clone());
+                Some(vec![Group {
+                    source,
+                    targets: targets(&object),
+                }])
             }
-            Event::Delete(pod) => {
-                let source = source(self.at, &pod.metadata);
+            Event::Delete(object) => {
+                let source = source(self.at, self.kind, object.meta());
                 self.known.remove(&source);
                 Some(vec![Group {
                     source,
@@ -226,13 +319,22 @@ impl Listing {
     }
 }
 
-fn source(at: usize, metadata: &ObjectMeta) -> String {
+fn source(at: usize, kind: &str, metadata: &ObjectMeta) -> String {
     let part = |part: &Option<String>| part.clone().unwrap_or_default();
     format!(
-        "kubernetes/{at}/pod/{}/{}",
+        "kubernetes/{at}/{kind}/{}/{}",
         part(&metadata.namespace),
         part(&metadata.name)
     )
+}
+
+/// `host:port`, with brackets around an IPv6 address.
+fn join(host: &str, port: u32) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }
 
 /// Every character outside `[a-zA-Z0-9_]` becomes `_`.
@@ -260,17 +362,29 @@ impl Meta {
         }
     }
 
-    /// A label or annotation: the value, which may be empty, and that it is present.
-    fn put_each(&mut self, what: &str, map: Option<&BTreeMap<String, String>>) {
-        for (key, value) in map.into_iter().flatten() {
-            let key = label_name(key);
-            self.put(&format!("pod_{what}_{key}"), value);
-            self.put(&format!("pod_{what}present_{key}"), "true");
+    /// Labels and annotations: the value, which may be empty, and that it is present.
+    fn put_object(&mut self, kind: &str, metadata: &ObjectMeta) {
+        let each = [
+            ("label", metadata.labels.as_ref()),
+            ("annotation", metadata.annotations.as_ref()),
+        ];
+        for (what, map) in each {
+            for (key, value) in map.into_iter().flatten() {
+                let key = label_name(key);
+                self.put(&format!("{kind}_{what}_{key}"), value);
+                self.put(&format!("{kind}_{what}present_{key}"), "true");
+            }
         }
+    }
+
+    /// As the labels of a target with this address.
+    fn at(mut self, address: String) -> TargetLabels {
+        self.0.insert("__address__".to_owned(), address);
+        self.0.into_iter().collect()
     }
 }
 
-fn group(at: usize, pod: &Pod) -> Group {
+fn group(pod: &Pod) -> Vec<TargetLabels> {
     let default = Status::default();
     let status = pod.status.as_ref().unwrap_or(&default);
     let mut targets = Vec::new();
@@ -298,10 +412,7 @@ fn group(at: usize, pod: &Pod) -> Group {
             );
         }
     }
-    Group {
-        source: source(at, &pod.metadata),
-        targets,
-    }
+    targets
 }
 
 fn pod_labels(pod: &Pod, status: &Status) -> Meta {
@@ -322,8 +433,7 @@ fn pod_labels(pod: &Pod, status: &Status) -> Meta {
         "pod_ready",
         &ready.map_or("unknown".to_owned(), |c| c.status.to_lowercase()),
     );
-    meta.put_each("label", metadata.labels.as_ref());
-    meta.put_each("annotation", metadata.annotations.as_ref());
+    meta.put_object("pod", metadata);
     let owners = metadata.owner_references.iter().flatten();
     if let Some(owner) = owners.into_iter().find(|o| o.controller == Some(true)) {
         meta.put("pod_controller_kind", &owner.kind);
@@ -351,9 +461,7 @@ fn container_targets(
     meta.put("pod_container_init", if init { "true" } else { "false" });
     if container.ports.is_empty() {
         // The bare address, as it is: relabelling adds the port.
-        let mut labels = meta.0;
-        labels.insert("__address__".to_owned(), ip.to_owned());
-        return targets.push(labels.into_iter().collect());
+        return targets.push(meta.at(ip.to_owned()));
     }
     for port in &container.ports {
         let mut meta = meta.clone();
@@ -363,16 +471,7 @@ fn container_targets(
             &port.container_port.to_string(),
         );
         meta.put("pod_container_port_protocol", &port.protocol);
-        let host = if ip.contains(':') {
-            format!("[{ip}]")
-        } else {
-            ip.to_owned()
-        };
-        meta.0.insert(
-            "__address__".to_owned(),
-            format!("{host}:{}", port.container_port),
-        );
-        targets.push(meta.0.into_iter().collect());
+        targets.push(meta.at(join(ip, port.container_port)));
     }
 }
 
@@ -397,7 +496,11 @@ mod tests {
 
     #[test]
     fn a_target_per_port_and_one_for_a_container_without_ports() {
-        let group = group(0, &pod(WEB));
+        let targets = group(&pod(WEB));
+        let group = Group {
+            source: source(0, "pod", &pod(WEB).metadata),
+            targets,
+        };
         assert_eq!(group.source, "kubernetes/0/pod/shop/web");
         let get = |i: usize, name: &str| {
             let found = group.targets[i].iter().find(|(k, _)| k == name);
@@ -423,38 +526,43 @@ mod tests {
     #[test]
     fn a_new_listing_removes_what_is_gone_and_a_deletion_removes_at_once() {
         let other = WEB.replace("\"web\",\"namespace\"", "\"other\",\"namespace\"");
-        let mut listing = Listing::default();
-        assert_eq!(listing.take(Event::Init), None);
-        assert_eq!(listing.take(Event::InitApply(pod(WEB))), None);
-        assert_eq!(listing.take(Event::InitDone).map(|g| g.len()), Some(1));
+        let mut listing = Listing {
+            at: 0,
+            kind: "pod",
+            known: BTreeSet::new(),
+            fresh: Vec::new(),
+        };
+        assert_eq!(listing.take(Event::Init, group), None);
+        assert_eq!(listing.take(Event::InitApply(pod(WEB)), group), None);
         assert_eq!(
-            listing.take(Event::Apply(pod(&other))).map(|g| g.len()),
+            listing.take(Event::InitDone, group).map(|g| g.len()),
             Some(1)
         );
-        assert_eq!(listing.take(Event::Init), None);
-        assert_eq!(listing.take(Event::InitApply(pod(&other))), None);
-        let groups = listing.take(Event::InitDone).unwrap();
+        assert_eq!(
+            listing
+                .take(Event::Apply(pod(&other)), group)
+                .map(|g| g.len()),
+            Some(1)
+        );
+        assert_eq!(listing.take(Event::Init, group), None);
+        assert_eq!(listing.take(Event::InitApply(pod(&other)), group), None);
+        let groups = listing.take(Event::InitDone, group).unwrap();
         let gone: Vec<_> = groups
             .iter()
             .filter(|g| g.targets.is_empty())
             .map(|g| &g.source)
             .collect();
         assert_eq!(gone, ["kubernetes/0/pod/shop/web"]);
-        let groups = listing.take(Event::Delete(pod(&other))).unwrap();
+        let groups = listing.take(Event::Delete(pod(&other)), group).unwrap();
         assert!(groups[0].targets.is_empty() && groups[0].source.ends_with("shop/other"));
     }
 
     #[test]
     fn a_pod_without_an_address_has_no_targets_and_ipv6_gets_brackets() {
-        assert!(
-            group(0, &pod(&WEB.replace("10.0.0.1", "")))
-                .targets
-                .is_empty()
-        );
-        let six = group(0, &pod(&WEB.replace("10.0.0.1", "fd00::1")));
+        assert!(group(&pod(&WEB.replace("10.0.0.1", ""))).is_empty());
+        let six = group(&pod(&WEB.replace("10.0.0.1", "fd00::1")));
         let has = |address: &str| {
-            six.targets
-                .iter()
+            six.iter()
                 .any(|t| t.contains(&("__address__".into(), address.into())))
         };
         assert!(has("[fd00::1]:80") && has("fd00::1"));

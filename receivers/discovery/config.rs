@@ -139,7 +139,7 @@ pub(crate) struct Selector {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct KubernetesSdConfig {
-    /// What is watched; must be set. `pod` is what this build offers.
+    /// What is watched; must be set.
     pub(crate) role: Option<Role>,
     /// Address of the API server; inside a cluster it is found by itself.
     pub(crate) api_server: String,
@@ -159,11 +159,12 @@ impl Validate for KubernetesSdConfig {
                 "role missing (one of: pod, service, endpoints, node)",
                 "add role: pod",
             ),
-            Some(Role::Pod) => {}
-            Some(other) => {
-                let text = format!("role `{other:?}` is known but not offered yet");
-                errors.push("role", text, "use role: pod");
-            }
+            Some(Role::EndpointSlice) => errors.push(
+                "role",
+                "role `endpointslice` is known but not offered yet",
+                "use role: endpoints",
+            ),
+            Some(_) => {}
         }
         if !self.api_server.is_empty() && !self.kubeconfig_file.is_empty() {
             let text = "cannot use 'kubeconfig_file' and 'api_server' simultaneously";
@@ -185,8 +186,20 @@ impl Validate for KubernetesSdConfig {
         let mut seen = Vec::new();
         for (i, selector) in self.selectors.iter().enumerate() {
             let path = format!("selectors[{i}].role");
-            if !matches!(selector.role, Some(Role::Pod | Role::Node)) {
-                errors.push(&path, "pod role supports only pod, node selectors", "");
+            let (allowed, names): (&[Role], _) = match self.role.unwrap_or(Role::Pod) {
+                Role::Pod => (&[Role::Pod, Role::Node], "pod, node"),
+                Role::Node => (&[Role::Node], "node"),
+                Role::Service => (&[Role::Service], "service"),
+                Role::Ingress => (&[Role::Ingress], "ingress"),
+                Role::Endpoints | Role::EndpointSlice => (
+                    &[Role::Pod, Role::Service, Role::Endpoints],
+                    "pod, service, endpoints",
+                ),
+            };
+            if !selector.role.is_some_and(|role| allowed.contains(&role)) {
+                let role = format!("{:?}", self.role.unwrap_or(Role::Pod)).to_lowercase();
+                let text = format!("{role} role supports only {names} selectors");
+                errors.push(&path, text, "");
             }
             if seen.contains(&selector.role) {
                 errors.push(
