@@ -2,7 +2,8 @@
 
 use weir_model::{Buckets, ExponentialHistogram};
 
-use super::encode::{write_f64, write_u64};
+use super::encode::write_f64;
+use super::statistics::Statistics;
 
 /// Entries of one event (CloudWatch takes at most so many values per metric).
 const MAX_ENTRIES: usize = 100;
@@ -40,14 +41,14 @@ impl Split {
             // Counts are doubles in the reference.
             write_f64(*count as f64, out);
         }
-        out.extend_from_slice(b"],\"Max\":");
-        write_f64(self.max, out);
-        out.extend_from_slice(b",\"Min\":");
-        write_f64(self.min, out);
-        out.extend_from_slice(b",\"Count\":");
-        write_u64(self.count, out);
-        out.extend_from_slice(b",\"Sum\":");
-        write_f64(self.sum, out);
+        out.extend_from_slice(b"],");
+        let totals = Statistics {
+            max: self.max,
+            min: self.min,
+            count: self.count,
+            sum: self.sum,
+        };
+        totals.write_members(out);
         out.push(b'}');
     }
 }

@@ -17,7 +17,14 @@ pub(crate) struct Statistics {
 impl Statistics {
     /// Appends the object.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"Max\":");
+        out.push(b'{');
+        self.write_members(out);
+        out.push(b'}');
+    }
+
+    /// Appends the members, for an object that has others before them.
+    pub(crate) fn write_members(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"\"Max\":");
         write_f64(self.max, out);
         out.extend_from_slice(b",\"Min\":");
         write_f64(self.min, out);
@@ -25,6 +32,5 @@ impl Statistics {
         write_u64(self.count, out);
         out.extend_from_slice(b",\"Sum\":");
         write_f64(self.sum, out);
-        out.push(b'}');
     }
 }
