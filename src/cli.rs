@@ -32,6 +32,7 @@ Commands:
   components    list the components in this program
   print-config  print the configuration with all sources merged and all defaults filled in
   demo          start with a built-in configuration and made-up data
+  backtest      run the detector over recorded series: weir backtest --help
 
 Locations: a path, file:PATH, env:NAME, yaml:TEXT, http://..., https://..., s3://...
 

@@ -1,5 +1,6 @@
 //! The program as a library, so that tests and benches can start a whole collector in-process.
 
+pub mod backtest;
 pub mod cli;
 pub mod components;
 pub mod demo;

@@ -9,6 +9,9 @@ use weir::{inspect, run};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(code) = weir::backtest::command(std::env::args_os()) {
+        return ExitCode::from(code);
+    }
     let invocation = match Invocation::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
         Err(exit) => {
