@@ -10,6 +10,7 @@ use weir_prom::naming::TranslationStrategy;
 use weir_sending::{QueueSettings, RetrySettings};
 
 use super::send::VERSION_HEADER;
+use crate::prometheus_labels::{self, ResourceToTelemetry};
 
 /// Name of the message of protocol 1.0.
 const MESSAGE_V1: &str = "prometheus.WriteRequest";
@@ -56,16 +57,6 @@ weir_net::http_client_keys! {
         write_buffer_size: 512 << 10,
         ..HttpClientConfig::default()
     }
-}
-
-/// `resource_to_telemetry_conversion`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ResourceToTelemetry {
-    /// Copies resource attributes to the labels of every point; they win over equal keys.
-    pub enabled: bool,
-    /// Leaves out `service.name`, `service.namespace` and `service.instance.id`.
-    pub exclude_service_attributes: bool,
 }
 
 /// `target_info`.
@@ -167,12 +158,7 @@ pub struct WalConfig {
 impl Config {
     /// How names are made.
     pub(crate) fn strategy(&self) -> TranslationStrategy {
-        match (self.translation_strategy.as_str(), self.add_metric_suffixes) {
-            ("", true) => TranslationStrategy::UnderscoreEscapingWithSuffixes,
-            ("", false) => TranslationStrategy::UnderscoreEscapingWithoutSuffixes,
-            // Validated before.
-            (name, _) => name.parse().unwrap_or_default(),
-        }
+        prometheus_labels::strategy(&self.translation_strategy, self.add_metric_suffixes)
     }
 
     /// Whether protocol 2.0 is asked for.

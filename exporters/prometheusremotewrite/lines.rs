@@ -32,6 +32,8 @@ pub(crate) struct NumberLine {
     pub(crate) line: Line,
     /// Whether exemplars go with it.
     pub(crate) exemplars: bool,
+    /// Whether it counts up from a start.
+    pub(crate) cumulative: bool,
 }
 
 #[derive(Debug)]
@@ -71,7 +73,7 @@ impl Maker<'_> {
         let mut family = Family {
             labels: self.rules.labels(series)?,
             name,
-            described: self.rules.v2.then(|| Arc::new(self.rules.described(metric))),
+            described: self.rules.v2.then(|| Arc::new(self.rules.labels.described(metric))),
             sets: self.sets,
         };
         let v2 = self.rules.v2;
@@ -84,6 +86,7 @@ impl Maker<'_> {
                 Lines::Number(NumberLine {
                     line: family.line("", None),
                     exemplars: v2 || monotonic,
+                    cumulative: monotonic,
                 })
             }
             (MetricKind::Histogram { .. }, PointValue::Histogram(h)) => {

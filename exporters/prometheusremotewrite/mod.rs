@@ -37,12 +37,14 @@ use weir_core::{
 use weir_model::{Metrics, Point};
 use weir_net::compress::Compression;
 use weir_net::{ClientContext, HttpClient};
-use weir_sending::{Draining, RetrySettings, SendingSettings, TimeoutSettings, retry, wrap};
-
-pub use config::{
-    Config, RemoteWriteQueue, ResourceToTelemetry, RetryConfig, TargetInfoConfig, WalConfig,
+use weir_sending::{
+    Draining, Encoded, Encoder, RetrySettings, SendingSettings, TimeoutSettings, retry,
+    wrap_encoded,
 };
 
+pub use config::{Config, RemoteWriteQueue, RetryConfig, TargetInfoConfig, WalConfig};
+
+pub use crate::prometheus_labels::ResourceToTelemetry;
 pub use preview::Preview;
 
 use labels::{Described, Rules};
@@ -55,6 +57,8 @@ use translate::Translator;
 const CHUNK: usize = 4096;
 /// Points of waiting batches that are sent as one.
 const GATHER: usize = 50_000;
+/// What a waiting request takes besides its body.
+const REQUEST_BYTES: usize = 256;
 /// Prefix of the reference's feature gates.
 const GATE: &str = "exporter.prometheusremotewritexporter.";
 const PERMISSIVE_GATE: &str = "pkg.translator.prometheus.PermissiveLabelSanitization";
@@ -96,7 +100,8 @@ impl ExporterKind for Kind {
             let due = exporter.clone();
             cx.housekeeping
                 .add(move |_| due.sweep_due.store(true, Ordering::Release));
-            Ok(wrap(exporter, &settings, &cx))
+            let encoder = Arc::new(Ahead(exporter.clone()));
+            Ok(wrap_encoded(exporter, encoder, &settings, &cx))
         })
     }
 }
@@ -113,6 +118,8 @@ struct RemoteWrite {
     /// Whether senders wait for the result, and so can send again.
     sender_waits: bool,
     send_metadata: bool,
+    /// The receiver has taken a request of protocol 2.0: nothing will have to be sent as 1.0.
+    knows_v2: AtomicBool,
     own: Own,
 }
 
@@ -158,6 +165,7 @@ impl RemoteWrite {
                 client,
                 uri,
                 retry_on_429: cx.gates.is_on(&format!("{GATE}RetryOn429"), true),
+                clock: cx.clock.clone(),
             },
             work: tokio::sync::Mutex::new(Work {
                 translator: Translator::new(rules, config.send_metadata),
@@ -170,6 +178,7 @@ impl RemoteWrite {
             draining,
             sender_waits: !config.remote_write_queue.enabled,
             send_metadata: config.send_metadata,
+            knows_v2: AtomicBool::new(false),
         })
     }
 
@@ -217,7 +226,15 @@ impl RemoteWrite {
         let headers = headers(v2);
         let send = |packed: &Packed| {
             let (headers, packed) = (&headers, packed.clone());
-            async move { self.send_one(headers, &packed, v2).await.map_err(|why| (packed.counts.items, why)) }
+            async move {
+                let result = self.send_one(headers, &packed, v2).await;
+                result.map_err(|reject| match &reject {
+                    Reject::Partial { rejected, .. } => {
+                        (usize::try_from(*rejected).unwrap_or(packed.counts.items), reject)
+                    }
+                    _ => (packed.counts.items, reject),
+                })
+            }
         };
         stream::iter(packed.iter().map(send).collect::<Vec<_>>())
             .buffer_unordered(self.parallelism)
@@ -231,28 +248,62 @@ impl RemoteWrite {
         packed: &Packed,
         v2: bool,
     ) -> Result<(), Reject> {
-        let attempt = || self.destination.send(headers, packed.body.clone());
+        let attempt = || async {
+            let (written, result) = self.destination.send(headers, packed.body.clone()).await;
+            match result {
+                Ok(()) => Ok(written),
+                // The same again would be refused again, but some of it may be there (PRW-47).
+                Err(Reject::Permanent(why)) if v2 && written.is_said() => {
+                    self.own.partly_written(written);
+                    let rejected = written.missing(packed.counts) as u64;
+                    Err(Reject::Partial { rejected, why })
+                }
+                Err(reject) => Err(reject),
+            }
+        };
         let waiting = |why: &Reject, interval| self.own.will_retry(why, interval);
         let written = retry(&self.retry, &self.draining, attempt, waiting).await?;
-        if v2 {
-            self.own.written(packed.counts, written);
-        } else {
+        if !v2 {
             self.own.written(packed.counts, Written::all(packed.counts));
+            return Ok(());
         }
-        Ok(())
+        self.knows_v2.store(true, Ordering::Relaxed);
+        self.own.written(packed.counts, written);
+        match written.missing(packed.counts) as u64 {
+            0 => Ok(()),
+            rejected => Err(Reject::Partial {
+                rejected,
+                why: Cause::new("not_written", "the receiver has written only a part of a request"),
+            }),
+        }
     }
 
     async fn deliver(&self, metrics: &Metrics) -> Result<(), Reject> {
-        let mut requests = self.requests(metrics).await;
+        let requests = self.requests(metrics).await;
+        self.deliver_requests(&requests, Some(metrics)).await
+    }
+
+    /// Sends the requests of a batch. `metrics` are what they were made of, if that is still
+    /// there: a receiver that does not know protocol 2.0 is sent 1.0 then.
+    async fn deliver_requests(
+        &self,
+        requests: &Requests,
+        metrics: Option<&Metrics>,
+    ) -> Result<(), Reject> {
         if requests.series.is_empty() {
             return Ok(());
         }
         let mut results = self.send(&requests.series, requests.v2).await;
-        if requests.v2 && wants_v1(&results) && self.fall_back().await {
-            requests = self.requests(metrics).await;
-            results = self.send(&requests.series, requests.v2).await;
+        let mut metadata = &requests.metadata;
+        let older;
+        if let Some(metrics) = metrics.filter(|_| requests.v2 && wants_v1(&results))
+            && self.fall_back().await
+        {
+            older = self.requests(metrics).await;
+            results = self.send(&older.series, older.v2).await;
+            metadata = &older.metadata;
         }
-        results.extend(self.send(&requests.metadata, requests.v2).await);
+        results.extend(self.send(metadata, false).await);
         let mut failed = results.into_iter().filter_map(Result::err);
         let Some((mut items, mut why)) = failed.next() else {
             return Ok(());
@@ -285,8 +336,12 @@ impl RemoteWrite {
     async fn fall_back(&self) -> bool {
         let mut work = self.work.lock().await;
         let rules = &work.translator.rules;
-        if !rules.namer.strategy.escapes() {
+        if !rules.labels.namer.strategy.escapes() {
             return false;
+        }
+        if !rules.v2 {
+            // Another batch has found out before.
+            return true;
         }
         self.own.fell_back();
         let mut rules = rules.clone();
@@ -294,6 +349,64 @@ impl RemoteWrite {
         work.translator = Translator::new(rules, self.send_metadata);
         true
     }
+}
+
+/// Makes requests ahead of their turn.
+struct Ahead(Arc<RemoteWrite>);
+
+/// Requests that wait to be sent.
+struct Outgoing {
+    exporter: Arc<RemoteWrite>,
+    requests: Requests,
+    /// What they were made of, as long as it may have to be sent by the older protocol.
+    metrics: Option<Metrics>,
+}
+
+impl Encoder for Ahead {
+    fn encode(&self, batch: Batch) -> BoxFut<'_, Box<dyn Encoded>> {
+        Box::pin(async move {
+            let Data::Metrics(metrics) = batch.data else {
+                return Box::new(WrongSignal) as Box<dyn Encoded>;
+            };
+            let exporter = self.0.clone();
+            let requests = exporter.requests(&metrics).await;
+            let uncertain = requests.v2 && !exporter.knows_v2.load(Ordering::Relaxed);
+            Box::new(Outgoing {
+                exporter,
+                requests,
+                metrics: uncertain.then_some(metrics),
+            })
+        })
+    }
+}
+
+impl Encoded for Outgoing {
+    fn size_bytes(&self) -> usize {
+        let requests = self.requests.series.iter().chain(&self.requests.metadata);
+        let bodies: usize = requests.map(|packed| packed.body.len() + REQUEST_BYTES).sum();
+        bodies + self.metrics.as_ref().map_or(0, Metrics::size_bytes)
+    }
+
+    fn deliver(&mut self) -> BoxFut<'_, Result<(), Reject>> {
+        Box::pin(self.exporter.deliver_requests(&self.requests, self.metrics.as_ref()))
+    }
+}
+
+/// A batch that no pipeline of metrics can hold.
+struct WrongSignal;
+
+impl Encoded for WrongSignal {
+    fn size_bytes(&self) -> usize {
+        0
+    }
+
+    fn deliver(&mut self) -> BoxFut<'_, Result<(), Reject>> {
+        Box::pin(std::future::ready(Err(wrong_signal())))
+    }
+}
+
+fn wrong_signal() -> Reject {
+    Reject::permanent("wrong_signal", "remote write takes metrics only")
 }
 
 /// Whether the receiver does not know the message.
@@ -306,10 +419,10 @@ fn wants_v1(results: &[Result<(), (usize, Reject)>]) -> bool {
 
 /// Metadata of all metrics of the batch by name, also of those whose points are not sent.
 fn metadata(translator: &Translator) -> BTreeMap<String, Described> {
-    let rules = &translator.rules;
+    let rules = &translator.rules.labels;
     let metrics = translator.metrics.iter().flat_map(|metrics| metrics.values());
     let entry = |metric: &Arc<weir_model::MetricMeta>| {
-        Some((rules.family(metric)?, rules.described(metric)))
+        Some((rules.family(metric).ok()?, rules.described(metric)))
     };
     metrics.filter_map(entry).collect()
 }
@@ -319,7 +432,7 @@ impl Exporter for RemoteWrite {
         Box::pin(async move {
             match &batch.data {
                 Data::Metrics(metrics) => self.deliver(metrics).await,
-                _ => Err(Reject::permanent("wrong_signal", "remote write takes metrics only")),
+                _ => Err(wrong_signal()),
             }
         })
     }

@@ -108,16 +108,26 @@ impl Own {
     pub(crate) fn written(&self, counts: Counts, written: Written) {
         self.sent_batches.add(1);
         self.translated_time_series.add(counts.series);
-        self.written_samples.add(written.samples.unwrap_or(0));
-        self.written_histograms.add(written.histograms.unwrap_or(0));
-        self.written_exemplars.add(written.exemplars.unwrap_or(0));
-        if written.samples.is_none() && !self.said_nothing_written.swap(true, Ordering::Relaxed) {
+        self.partly_written(written);
+        if self.is_first_silence(written) {
             tracing::warn!(
                 "otelcol.component.kind" = "exporter",
                 "otelcol.component.id" = self.id,
                 "the receiver does not say what it has written; it may not know remote write 2.0"
             );
         }
+    }
+
+    /// Whether the receiver does not say what it has written, for the first time.
+    pub(super) fn is_first_silence(&self, written: Written) -> bool {
+        written.samples.is_none() && !self.said_nothing_written.swap(true, Ordering::Relaxed)
+    }
+
+    /// Of a request, whether or not it was taken, the receiver has written so much.
+    pub(crate) fn partly_written(&self, written: Written) {
+        self.written_samples.add(written.samples.unwrap_or(0));
+        self.written_histograms.add(written.histograms.unwrap_or(0));
+        self.written_exemplars.add(written.exemplars.unwrap_or(0));
     }
 
     /// Protocol 1.0 from now on.

@@ -9,7 +9,7 @@ use weir_prom::write::{
 };
 
 use super::labels::Described;
-use super::rows::{ExemplarRow, NativeRow, Row, Rows};
+use super::rows::{ExemplarRow, NativeRow, Placed, Rows};
 use super::translate::Translator;
 
 /// Symbols may hold so many bytes before they start over.
@@ -54,7 +54,7 @@ pub(crate) struct Packer {
     snappy: SnappyBlock,
     plain: Vec<u8>,
     compressed: Vec<u8>,
-    chain: Vec<Row>,
+    chain: Vec<Placed>,
     /// Size of the messages in the request, without their frames.
     size: usize,
     counts: Counts,
@@ -66,7 +66,7 @@ pub(crate) struct Packer {
 /// One series of a request.
 struct Series<'a> {
     id: u32,
-    samples: &'a [Row],
+    samples: &'a [Placed],
     natives: &'a [NativeRow],
     exemplars: &'a [ExemplarRow],
 }
@@ -134,7 +134,7 @@ impl Packer {
     }
 
     /// Writes series of samples until the request is full; whether it is.
-    fn write_rows(&mut self, translator: &mut Translator, v2: bool, chain: &mut Vec<Row>) -> bool {
+    fn write_rows(&mut self, translator: &mut Translator, v2: bool, chain: &mut Vec<Placed>) -> bool {
         while self.at_row < translator.rows.len() {
             let Translator { rows, sets, .. } = translator;
             let Some(first) = rows.first_at(self.at_row) else {
@@ -153,7 +153,7 @@ impl Packer {
                 self.counts.series += 1;
                 self.counts.samples += 1;
             } else {
-                rows.chain(first, chain);
+                rows.chain(self.at_row, chain);
                 let series = Series {
                     id: first.id,
                     samples: chain,
@@ -222,11 +222,10 @@ impl Packer {
         });
         self.v2.push_series(&mut self.symbols, refs, &metadata, |out| {
             for row in series.samples {
-                // As the reference: no start times.
-                out.sample(row.sample, 0);
+                out.sample(row.sample, row.start_ms);
             }
             for native in series.natives {
-                out.histogram(&native.histogram, native.time_ms, 0);
+                out.histogram(&native.histogram, native.time_ms, native.start_ms);
             }
             for exemplar in series.exemplars {
                 let labels = exemplar.labels.iter().map(|(k, v)| (k.as_str(), v.as_str()));

@@ -27,6 +27,7 @@ struct Chain {
 pub(crate) struct NativeRow {
     pub(crate) id: u32,
     pub(crate) time_ms: i64,
+    pub(crate) start_ms: i64,
     pub(crate) histogram: NativeHistogram,
     pub(crate) items: u8,
 }
@@ -39,10 +40,21 @@ pub(crate) struct ExemplarRow {
     pub(crate) labels: Vec<(String, String)>,
 }
 
+/// A sample and the start of its counter in milliseconds, 0 if it has none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Placed {
+    pub(crate) sample: Sample,
+    pub(crate) start_ms: i64,
+    pub(crate) items: u8,
+}
+
 /// Buffers that are used for one batch after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     rows: Vec<Row>,
+    /// Starts of the rows' counters, if they are to be sent; else empty.
+    starts: Vec<i64>,
+    keep_starts: bool,
     /// By number of the label set.
     chains: Vec<Chain>,
     pub(crate) natives: Vec<NativeRow>,
@@ -51,9 +63,18 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
+    /// Rows that keep start times, which protocol 2.0 has.
+    pub(crate) fn new(keep_starts: bool) -> Self {
+        Self {
+            keep_starts,
+            ..Self::default()
+        }
+    }
+
     /// Starts a batch.
     pub(crate) fn begin(&mut self) {
         self.rows.clear();
+        self.starts.clear();
         self.natives.clear();
         self.exemplars.clear();
         self.batch = self.batch.wrapping_add(1);
@@ -70,9 +91,13 @@ impl Rows {
         }
     }
 
-    /// Adds a sample.
+    /// Adds a sample. `start_ns` is when its counter started, 0 if it has no start.
     #[inline]
-    pub(crate) fn push(&mut self, id: u32, sample: Sample, items: u8) {
+    pub(crate) fn push(&mut self, id: u32, sample: Sample, start_ns: u64, items: u8) {
+        if self.keep_starts {
+            let start_ms = i64::try_from(start_ns / 1_000_000).unwrap_or(i64::MAX);
+            self.starts.push(start_ms.min(sample.timestamp_ms));
+        }
         if self.chains.len() <= id as usize {
             self.reserve(id as usize + 1);
         }
@@ -120,13 +145,17 @@ impl Rows {
         row.next == NONE
     }
 
-    /// All samples of a chain, by time.
-    pub(crate) fn chain<'a>(&'a self, first: &'a Row, out: &mut Vec<Row>) {
+    /// All samples of the chain that begins at a place, by time.
+    pub(crate) fn chain(&self, first: usize, out: &mut Vec<Placed>) {
         out.clear();
-        let mut row = Some(first);
-        while let Some(this) = row {
-            out.push(*this);
-            row = self.rows.get(this.next as usize);
+        let mut at = first;
+        while let Some(row) = self.rows.get(at) {
+            out.push(Placed {
+                sample: row.sample,
+                start_ms: self.starts.get(at).copied().unwrap_or(0),
+                items: row.items,
+            });
+            at = row.next as usize;
         }
         if !out.is_sorted_by_key(|row| row.sample.timestamp_ms) {
             out.sort_by_key(|row| row.sample.timestamp_ms);

@@ -1,11 +1,12 @@
 //! One request over HTTP, and what its answer means (specification section 5).
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Method, StatusCode, Uri};
-use weir_core::{Cause, Reject};
+use weir_core::{Cause, Clock, Reject};
 use weir_net::grpc::GrpcCode;
 use weir_net::{HttpClient, HttpResponse, NetError};
 
@@ -25,10 +26,12 @@ pub(crate) struct Destination {
     pub(crate) uri: Uri,
     /// Whether 429 is tried again.
     pub(crate) retry_on_429: bool,
+    /// For dates in `Retry-After`.
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// What a 2.0 receiver says it has written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Written {
     pub(crate) samples: Option<u64>,
     pub(crate) histograms: Option<u64>,
@@ -43,6 +46,24 @@ impl Written {
             histograms: Some(counts.histograms),
             exemplars: Some(counts.exemplars),
         }
+    }
+
+    /// Whether the receiver said anything.
+    pub(crate) fn is_said(self) -> bool {
+        self.samples.is_some() || self.histograms.is_some()
+    }
+
+    /// Points of the request that were not written, as far as the receiver says so.
+    pub(crate) fn missing(self, counts: Counts) -> usize {
+        if !self.is_said() {
+            return 0;
+        }
+        // A receiver that names one kind only has written none of the other.
+        let said = |written: Option<u64>, sent: u64| written.unwrap_or(0).min(sent);
+        let written = said(self.samples, counts.samples) + said(self.histograms, counts.histograms);
+        let sent = counts.samples + counts.histograms;
+        let missing = u128::from(sent - written) * counts.items as u128;
+        usize::try_from(missing.div_ceil(u128::from(sent.max(1)))).unwrap_or(counts.items)
     }
 
     fn of(headers: &HeaderMap) -> Self {
@@ -73,18 +94,18 @@ pub(crate) fn headers(v2: bool) -> HeaderMap {
 }
 
 impl Destination {
-    /// Sends one request, once.
+    /// Sends one request, once. An answer of failure may also say that a part was written.
     pub(crate) async fn send(
         &self,
         headers: &HeaderMap,
         body: Bytes,
-    ) -> Result<Written, Reject> {
+    ) -> (Written, Result<(), Reject>) {
         let answer = self.client.send(Method::POST, &self.uri, headers, body).await;
-        let answer = answer.map_err(|error| failed(&error))?;
-        if answer.status.is_success() {
-            return Ok(Written::of(&answer.headers));
+        match answer {
+            Err(error) => (Written::default(), Err(failed(&error))),
+            Ok(answer) if answer.status.is_success() => (Written::of(&answer.headers), Ok(())),
+            Ok(answer) => (Written::of(&answer.headers), Err(self.refused(&answer))),
         }
-        Err(self.refused(&answer))
     }
 
     fn refused(&self, answer: &HttpResponse) -> Reject {
@@ -101,7 +122,7 @@ impl Destination {
         let throttled = status == StatusCode::TOO_MANY_REQUESTS;
         if status.is_server_error() || (throttled && self.retry_on_429) {
             let after = answer.headers.get(RETRY_AFTER);
-            let after = after.and_then(retry_after);
+            let after = after.and_then(|value| retry_after(value, self.clock.unix_ns()));
             return Reject::Retry { after, why };
         }
         Reject::Permanent(why)
@@ -133,8 +154,60 @@ fn failed(error: &NetError) -> Reject {
     }
 }
 
-/// Whole seconds. A date would need the server's clock and ours to agree, so it counts as no hint.
-fn retry_after(value: &HeaderValue) -> Option<Duration> {
-    let seconds = value.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+/// Whole seconds, or the date until which to wait; one in the past asks for no wait (RFC 9110,
+/// section 10.2.3).
+fn retry_after(value: &HeaderValue, now_ns: u64) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    let now = UNIX_EPOCH + Duration::from_nanos(now_ns);
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_seconds_and_as_a_date() {
+        let now_ns = 784_111_777 * 1_000_000_000;
+        let after = |text| retry_after(&HeaderValue::from_static(text), now_ns);
+        assert_eq!(after("7"), Some(Duration::from_secs(7)));
+        assert_eq!(
+            after("Sun, 06 Nov 1994 08:50:07 GMT"),
+            Some(Duration::from_secs(30))
+        );
+        assert_eq!(
+            after("Sun, 06 Nov 1994 08:49:07 GMT"),
+            Some(Duration::ZERO)
+        );
+        assert_eq!(after("soon"), None);
+        assert_eq!(after("-1"), None);
+    }
+
+    #[test]
+    fn points_that_were_not_written_are_found_from_the_counts() {
+        let counts = Counts {
+            items: 10,
+            samples: 40,
+            histograms: 10,
+            ..Counts::default()
+        };
+        let missing = |samples, histograms| {
+            let written = Written {
+                samples,
+                histograms,
+                exemplars: None,
+            };
+            written.missing(counts)
+        };
+        assert_eq!(missing(None, None), 0, "nothing is known");
+        assert_eq!(missing(Some(40), Some(10)), 0);
+        assert_eq!(missing(Some(40), None), 2, "no histogram was written");
+        assert_eq!(missing(Some(39), Some(10)), 1, "rounded up");
+        assert_eq!(missing(Some(0), Some(0)), 10);
+        assert_eq!(missing(Some(u64::MAX), Some(10)), 0, "more than was sent");
+    }
 }

@@ -40,9 +40,9 @@ pub(crate) struct Translator {
 impl Translator {
     pub(crate) fn new(rules: Rules, metadata: bool) -> Self {
         Self {
+            rows: Rows::new(rules.v2),
             rules,
             sets: LabelSets::default(),
-            rows: Rows::default(),
             entries: SeriesTable::default(),
             targets: Targets::default(),
             transient: Vec::new(),
@@ -79,7 +79,7 @@ impl Translator {
                 value: 1.0,
                 timestamp_ms: milliseconds(newest_ns),
             };
-            self.rows.push(id, sample, 0);
+            self.rows.push(id, sample, 0, 0);
         }
         self.rows.sort();
         self.refused.drain().map(|(_, refused)| refused).collect()
@@ -201,7 +201,8 @@ fn number(
         value: or_stale(point, value),
         timestamp_ms: milliseconds(point.time_ns),
     };
-    rows.push(line.line.id, sample, 1);
+    let start_ns = if line.cumulative { point.start_ns } else { 0 };
+    rows.push(line.line.id, sample, start_ns, 1);
     if line.exemplars && !point.exemplars().is_empty() {
         for exemplar in point.exemplars() {
             rows.exemplars.push(exemplar_row(line.line.id, exemplar));
@@ -233,7 +234,7 @@ fn histogram(rows: &mut Rows, lines: &HistogramLines, point: &Point, h: &Histogr
             value: or_stale(point, value),
             timestamp_ms,
         };
-        rows.push(line.id, sample, items);
+        rows.push(line.id, sample, point.start_ns, items);
     };
     push(&lines.count, h.count as f64, 1);
     if let Some(sum) = h.sum {
@@ -264,7 +265,7 @@ fn summary(rows: &mut Rows, lines: &SummaryLines, point: &Point, s: &Summary) {
             value: or_stale(point, value),
             timestamp_ms,
         };
-        rows.push(line.id, sample, items);
+        rows.push(line.id, sample, point.start_ns, items);
     };
     push(&lines.sum, s.sum, 1);
     push(&lines.count, s.count as f64, 0);
@@ -289,6 +290,7 @@ fn native(
     rows.natives.push(NativeRow {
         id: line.id,
         time_ms: milliseconds(point.time_ns),
+        start_ms: milliseconds(point.start_ns).min(milliseconds(point.time_ns)),
         histogram,
         items: 1,
     });

@@ -78,3 +78,19 @@ fn a_missing_authenticator_is_named_with_the_lines_to_add() {
         assert!(error.contains(part), "{part} in\n{error}");
     }
 }
+
+/// PRW-01.
+#[test]
+fn both_names_of_remote_write_load_and_the_older_one_warns() {
+    for (name, warnings) in [("prometheus_remote_write", 0), ("prometheusremotewrite", 1)] {
+        let text = format!(
+            "receivers: {{otlp: {{protocols: {{http: }}}}}}\nexporters: {{{name}: {{endpoint: \"http://h:1/x\"}}}}\n\
+             service: {{pipelines: {{metrics: {{receivers: [otlp], exporters: [{name}]}}}}}}\n"
+        );
+        let loaded = load(&[format!("yaml:{text}")], &[], &Variables, &NoFetch).unwrap();
+        let plan = weir_runtime::plan(&loaded.root, &CATALOG).unwrap();
+        let texts: Vec<&str> = plan.warnings.iter().map(|w| w.message.as_str()).collect();
+        assert_eq!(texts.len(), warnings, "{texts:?}");
+        assert!(texts.iter().all(|text| text.contains("alias is deprecated")), "{texts:?}");
+    }
+}

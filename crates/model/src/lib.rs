@@ -46,6 +46,7 @@
 //! assert_eq!((batch.len(), made), (2, 1));
 //! ```
 
+mod accumulate;
 pub mod attributes;
 pub mod batch;
 mod blocks;
@@ -84,6 +85,7 @@ mod traces_encode;
 pub mod value;
 pub mod wire;
 
+pub use accumulate::NotAddable;
 pub use attributes::{AttributeSource, Attributes, AttributesBuilder};
 pub use batch::{Batch, Charge, ClientMetadata, Data, Ledger, Signal};
 pub use error::DecodeError;

@@ -137,6 +137,18 @@ pub(crate) struct Taken {
     load: Load,
 }
 
+impl Taken {
+    /// What was taken in became smaller (or larger) than it was.
+    pub(crate) fn set_bytes(&mut self, bytes: u64) {
+        {
+            let mut used = self.room.lock();
+            used.bytes = used.bytes.saturating_sub(self.load.bytes) + bytes;
+        }
+        self.load.bytes = bytes;
+        self.room.freed.notify_one();
+    }
+}
+
 impl Drop for Taken {
     fn drop(&mut self) {
         {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use weir_core::{Batch, Cause, Deadline, Exporter, Reject};
 
+use crate::ahead::Encoded;
 use crate::backoff::Backoff;
 use crate::meters::Meters;
 use crate::retry::{Draining, wait};
@@ -94,6 +95,35 @@ impl Delivery {
             };
             if let Err(reject) = wait(backoff, reject, &self.draining, &mut waiting).await {
                 return Err(account.close(reject, left));
+            }
+        }
+    }
+
+    /// Delivers what was encoded before; the exporter retries by itself. Counts as
+    /// [`Self::deliver`] does.
+    pub(crate) async fn deliver_encoded(
+        &self,
+        encoded: &mut dyn Encoded,
+        items: usize,
+    ) -> Result<(), Failure> {
+        let _in_flight = self.meters.enter();
+        let mut account = Account {
+            meters: &self.meters,
+            open: items,
+        };
+        match encoded.deliver().await {
+            Ok(()) => {
+                account.sent(items);
+                Ok(())
+            }
+            Err(reject) => {
+                let failed = match &reject {
+                    Reject::Partial { rejected, .. } => {
+                        usize::try_from(*rejected).unwrap_or(usize::MAX)
+                    }
+                    Reject::Retry { .. } | Reject::Permanent(_) => items,
+                };
+                Err(account.close(reject, failed))
             }
         }
     }

@@ -7,6 +7,7 @@
 //! sent or failed, or is still in the queue; a drop has a reason.
 
 mod admission;
+mod ahead;
 mod backoff;
 mod batching;
 mod delivery;
@@ -30,6 +31,7 @@ use direct::Direct;
 use meters::Meters;
 use queued::Queued;
 
+pub use ahead::{Encoded, Encoder};
 pub use retry::{Draining, retry};
 pub use settings::{
     BatchSettings, PartitionSettings, QueueSettings, RetrySettings, SendingSettings, Sizer,
@@ -49,6 +51,23 @@ pub fn wrap(
     let delivery = Arc::new(Delivery::new(exporter, settings, meters));
     match settings.active_queue() {
         None => Arc::new(Direct::new(delivery, settings)),
-        Some(queue) => Arc::new(Queued::new(delivery, queue, settings, cx)),
+        Some(queue) => Arc::new(Queued::new(delivery, queue, settings, None, cx)),
     }
+}
+
+/// The same for an exporter that makes its requests ahead of their delivery. `encoder` makes
+/// them when there is a queue, with one consumer; without one `exporter` is asked.
+pub fn wrap_encoded(
+    exporter: Arc<dyn Exporter>,
+    encoder: Arc<dyn Encoder>,
+    settings: &SendingSettings,
+    cx: &BuildCtx,
+) -> Arc<dyn Stage> {
+    let Some(queue) = settings.active_queue() else {
+        return wrap(exporter, settings, cx);
+    };
+    let signal = cx.signal.unwrap_or(Signal::Metrics);
+    let meters = Arc::new(Meters::new(cx, signal, &settings.labels));
+    let delivery = Arc::new(Delivery::new(exporter, settings, meters));
+    Arc::new(Queued::new(delivery, queue, settings, Some(encoder), cx))
 }

@@ -14,9 +14,15 @@ use crate::batching::Batching;
 /// the last of them is done, the room is given back and the caller learns the joined result.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    _taken: Taken,
-    _charge: Option<Arc<Charge>>,
+    held: Mutex<Held>,
     receipt: Option<Mutex<Receipt>>,
+}
+
+/// What the data takes: room in the queue, and bytes of the admission guard.
+#[derive(Debug)]
+struct Held {
+    taken: Taken,
+    charge: Option<Arc<Charge>>,
 }
 
 #[derive(Debug)]
@@ -39,10 +45,19 @@ impl Ticket {
             })
         };
         Arc::new(Self {
-            _taken: taken,
-            _charge: charge,
+            held: Mutex::new(Held {
+                taken,
+                charge,
+            }),
             receipt: caller.map(receipt),
         })
+    }
+
+    /// The data was turned into something of this size: what it was is no longer in memory.
+    fn replaced(&self, bytes: u64) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.taken.set_bytes(bytes);
+        held.charge = None;
     }
 
     fn note(&self, result: Result<(), Reject>) {
@@ -90,6 +105,13 @@ impl Part {
     /// Another share of the same ticket.
     pub(crate) fn another(&self) -> Self {
         Self::new(self.ticket.clone())
+    }
+
+    /// The data of all parts is something of this size now.
+    pub(crate) fn replaced(parts: &[Self], mut bytes: u64) {
+        for part in parts {
+            part.ticket.replaced(std::mem::take(&mut bytes));
+        }
     }
 
     /// This share is done.
@@ -234,6 +256,35 @@ impl Queue {
                 }
                 if state.closed {
                     return None;
+                }
+            }
+            work.await;
+        }
+    }
+
+    /// Waits until [`Self::next`] has something to give, or nothing more will come.
+    pub(crate) async fn ready(&self) {
+        loop {
+            let work = self.work.notified();
+            {
+                let state = self.lock();
+                if state.closed || !state.ready.is_empty() {
+                    return;
+                }
+            }
+            work.await;
+        }
+    }
+
+    /// Waits for more until so many items are ready or the queue is closed.
+    pub(crate) async fn filled(&self, items: usize) {
+        loop {
+            let work = self.work.notified();
+            {
+                let state = self.lock();
+                let ready: usize = state.ready.iter().map(|parcel| parcel.batch.len()).sum();
+                if state.closed || ready >= items {
+                    return;
                 }
             }
             work.await;

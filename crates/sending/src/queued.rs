@@ -9,8 +9,9 @@ use tokio_util::task::TaskTracker;
 use weir_core::{Batch, BoxFut, BuildCtx, Consumer, Deadline, Fatal, Reject, Stage, Tasks};
 
 use crate::admission::{Load, NoRoom, Room};
+use crate::ahead::{Ahead, Encoder, Waiting};
 use crate::batching::Batching;
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Failure};
 use crate::queue::{Parcel, Part, Queue, Ticket, stopping};
 use crate::settings::{QueueSettings, SendingSettings, Sizer};
 
@@ -33,6 +34,8 @@ pub(crate) struct Queued {
 struct Shared {
     delivery: Arc<Delivery>,
     queue: Queue,
+    /// What was encoded ahead of its delivery, by exporters that do so.
+    ahead: Option<Ahead>,
     room: Arc<Room>,
     sizer: Sizer,
     /// Items that a consumer takes at once.
@@ -53,6 +56,7 @@ impl Queued {
         delivery: Arc<Delivery>,
         queue: &QueueSettings,
         settings: &SendingSettings,
+        encoder: Option<Arc<dyn Encoder>>,
         cx: &BuildCtx,
     ) -> Self {
         let bytes = (cx.ledger.limit() / 2).clamp(FEWEST_BYTES, MOST_BYTES) as u64;
@@ -73,6 +77,7 @@ impl Queued {
             shared: Arc::new(Shared {
                 delivery,
                 queue: Queue::new(Batching::new(queue)),
+                ahead: encoder.map(Ahead::new),
                 room,
                 sizer: queue.sizer,
                 gather: settings.gather,
@@ -169,7 +174,59 @@ impl Shared {
     }
 
     async fn send(&self, parcel: Parcel) {
-        let result = match self.delivery.deliver(parcel.batch).await {
+        let result = self.delivery.deliver(parcel.batch).await;
+        self.settle(parcel.parts, result);
+    }
+
+    /// Encodes batches as long as there are any.
+    async fn run_encoder(&self, ahead: &Ahead) {
+        loop {
+            self.queue.ready().await;
+            while ahead.has_waiting() {
+                tokio::select! {
+                    () = ahead.taken.notified() => {}
+                    () = self.queue.filled(self.gather) => break,
+                }
+            }
+            let Some(Parcel { batch, parts }) = self.queue.next(self.gather).await else {
+                return;
+            };
+            let items = batch.len();
+            ahead.encoding.store(items, Ordering::Release);
+            let encoded = ahead.encoder.encode(batch).await;
+            Part::replaced(&parts, encoded.size_bytes() as u64);
+            ahead.push(Waiting {
+                encoded,
+                items,
+                parts,
+            });
+            ahead.encoding.store(0, Ordering::Release);
+        }
+    }
+
+    /// Delivers what was encoded, one after the other.
+    async fn run_sender(&self, ahead: &Ahead) {
+        while let Some(waiting) = ahead.next().await {
+            let items = waiting.items;
+            tokio::select! {
+                biased;
+                () = self.send_encoded(waiting) => {}
+                () = self.abort.cancelled() => {
+                    self.cut_off.fetch_add(items, Ordering::AcqRel);
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn send_encoded(&self, mut waiting: Waiting) {
+        let encoded = waiting.encoded.as_mut();
+        let result = self.delivery.deliver_encoded(encoded, waiting.items).await;
+        self.settle(waiting.parts, result);
+    }
+
+    fn settle(&self, parts: Vec<Part>, result: Result<(), Failure>) {
+        let result = match result {
             Ok(()) => Ok(()),
             Err(failure) => {
                 let (meters, why) = (&self.delivery.meters, failure.reject.why());
@@ -178,7 +235,7 @@ impl Shared {
                 Err(failure.reject)
             }
         };
-        Parcel::settle(parcel.parts, &result);
+        Parcel::settle(parts, &result);
     }
 
     /// Makes waiting batches ready when their time has come, until the queue is closed.
@@ -198,6 +255,31 @@ impl Shared {
     }
 }
 
+impl Queued {
+    /// Starts the two tasks of an exporter that encodes ahead.
+    fn start_ahead(&self) {
+        let (shared, token) = (self.shared.clone(), self.shared.consumers.token());
+        self.tasks.spawn(&self.name, async move {
+            if let Some(ahead) = &shared.ahead {
+                tokio::select! {
+                    biased;
+                    () = shared.run_encoder(ahead) => {}
+                    () = shared.abort.cancelled() => {}
+                }
+                ahead.end();
+            }
+            drop(token);
+        });
+        let (shared, token) = (self.shared.clone(), self.shared.consumers.token());
+        self.tasks.spawn(&self.name, async move {
+            if let Some(ahead) = &shared.ahead {
+                shared.run_sender(ahead).await;
+            }
+            drop(token);
+        });
+    }
+}
+
 impl Consumer for Queued {
     fn consume(&self, batch: Batch) -> BoxFut<'_, Result<(), Reject>> {
         Box::pin(self.enqueue(batch))
@@ -209,6 +291,10 @@ impl Stage for Queued {
         Box::pin(async move {
             self.shared.delivery.exporter().start().await?;
             if self.started.swap(true, Ordering::AcqRel) {
+                return Ok(());
+            }
+            if self.shared.ahead.is_some() {
+                self.start_ahead();
                 return Ok(());
             }
             for _ in 0..self.settings.num_consumers {
@@ -245,7 +331,8 @@ impl Stage for Queued {
                 shared.consumers.wait().await;
             }
             let rest = shared.queue.take_rest();
-            let waiting: usize = rest.iter().map(|parcel| parcel.batch.len()).sum();
+            let raw: usize = rest.iter().map(|parcel| parcel.batch.len()).sum();
+            let waiting = raw + shared.ahead.as_ref().map_or(0, Ahead::take_rest);
             let meters = &shared.delivery.meters;
             meters.failed(waiting);
             let left = waiting + shared.cut_off.load(Ordering::Acquire);

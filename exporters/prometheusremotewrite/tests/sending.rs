@@ -14,20 +14,20 @@ use weir_testkit::{MockServer, Recorded};
 
 use crate::prometheusremotewrite::{Config, Kind, RemoteWriteQueue, RetryConfig};
 
-fn answer(status: u16) -> Response<Bytes> {
+pub(super) fn answer(status: u16) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from_static(b"because"));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     response
 }
 
 /// Answers by the number of the request.
-fn server(answers: impl Fn(usize) -> Response<Bytes> + Send + Sync + 'static) -> MockServer {
+pub(super) fn server(answers: impl Fn(usize) -> Response<Bytes> + Send + Sync + 'static) -> MockServer {
     let count = AtomicUsize::new(0);
     MockServer::start(move |_| answers(count.fetch_add(1, Ordering::SeqCst))).unwrap()
 }
 
 /// Sixty gauges.
-fn batch(cx: &BuildCtx) -> Batch {
+pub(super) fn batch(cx: &BuildCtx) -> Batch {
     let interner = &cx.interner;
     let metric = interner.metric(MetricMeta::new("g", MetricKind::Gauge));
     let (resource, scope) =
@@ -40,7 +40,7 @@ fn batch(cx: &BuildCtx) -> Batch {
     Batch::metrics(Metrics::from_points((0..60).map(point).collect()))
 }
 
-fn direct(server: &MockServer) -> Config {
+pub(super) fn direct(server: &MockServer) -> Config {
     let mut config = Config {
         endpoint: format!("{}/api/v1/write", server.url()),
         remote_write_queue: RemoteWriteQueue {
@@ -54,7 +54,7 @@ fn direct(server: &MockServer) -> Config {
     config
 }
 
-async fn build(config: Config) -> (Arc<dyn Stage>, BuildCtx) {
+pub(super) async fn build(config: Config) -> (Arc<dyn Stage>, BuildCtx) {
     let id = ComponentId::parse("prometheus_remote_write").unwrap();
     let cx = BuildCtx::standalone(id, ComponentKind::Exporter, Some(Signal::Metrics));
     let stage = Kind::build(config, cx.clone()).await.unwrap();
@@ -62,7 +62,7 @@ async fn build(config: Config) -> (Arc<dyn Stage>, BuildCtx) {
     (stage, cx)
 }
 
-fn own(telemetry: &Telemetry, name: &str) -> f64 {
+pub(super) fn own(telemetry: &Telemetry, name: &str) -> f64 {
     telemetry.total(&format!("otelcol_exporter_prometheusremotewrite_{name}"))
 }
 
@@ -101,6 +101,7 @@ async fn a_batch_is_posted_with_the_headers_of_the_protocol() {
         assert_eq!(requests[0].header("content-type"), kind);
         assert_eq!(requests[0].header("x-prometheus-remote-write-version"), version);
         assert!(requests[0].header("user-agent").starts_with("weir/"));
+        assert!(cx.telemetry.encode().contains(&format!("endpoint=\"{}/api/v1/write\"", server.url())));
         assert_eq!(own(&cx.telemetry, "written_samples"), 60.0);
         assert_eq!(own(&cx.telemetry, "sent_batches"), 1.0);
         assert_eq!(own(&cx.telemetry, "translated_time_series"), 60.0);
