@@ -78,7 +78,8 @@ impl LabelRules {
 
     /// The metric's name, whether or not its points can be used.
     pub(crate) fn family(&self, metric: &MetricMeta) -> Result<String, UnusableName> {
-        self.namer.metric(&metric.name, &metric.unit, shape(metric.kind))
+        self.namer
+            .metric(&metric.name, &metric.unit, shape(metric.kind))
     }
 
     /// Name, type, unit and help for metadata; dropped metrics have it too.
@@ -143,7 +144,10 @@ impl LabelRules {
             (name, "") => name.to_owned(),
             (name, namespace) => format!("{namespace}/{name}"),
         };
-        for (label, value) in [("job", job), ("instance", attribute(SERVICE_INSTANCE).into_owned())] {
+        for (label, value) in [
+            ("job", job),
+            ("instance", attribute(SERVICE_INSTANCE).into_owned()),
+        ] {
             if !value.is_empty() {
                 labels.insert(label.to_owned(), value);
             }
@@ -154,8 +158,10 @@ impl LabelRules {
     }
 
     fn put_scope(&self, scope: &Scope, labels: &mut Labels) -> Result<(), UnusableName> {
-        for (label, value) in [("otel_scope_name", &scope.name), ("otel_scope_version", &scope.version)]
-        {
+        for (label, value) in [
+            ("otel_scope_name", &scope.name),
+            ("otel_scope_version", &scope.version),
+        ] {
             if !value.is_empty() {
                 labels.insert(label.to_owned(), value.to_string());
             }
@@ -202,7 +208,9 @@ pub(crate) fn is_service(key: &str) -> bool {
 fn shape(kind: MetricKind) -> NameShape {
     match kind {
         MetricKind::Gauge => NameShape::Gauge,
-        MetricKind::Sum { monotonic: true, .. } => NameShape::Counter,
+        MetricKind::Sum {
+            monotonic: true, ..
+        } => NameShape::Counter,
         _ => NameShape::Other,
     }
 }
@@ -212,7 +220,12 @@ fn metric_type(metric: &MetricMeta) -> MetricType {
     let hint = metric.metadata.get("prometheus.type");
     match (metric.kind, hint.and_then(|hint| hint.as_str())) {
         (MetricKind::Gauge, Some("unknown")) => MetricType::Unknown,
-        (MetricKind::Sum { monotonic: true, .. }, _) => MetricType::Counter,
+        (
+            MetricKind::Sum {
+                monotonic: true, ..
+            },
+            _,
+        ) => MetricType::Counter,
         (MetricKind::Sum { .. }, Some("info")) => MetricType::Info,
         (MetricKind::Sum { .. }, Some("stateset")) => MetricType::StateSet,
         (MetricKind::Gauge | MetricKind::Sum { .. }, _) => MetricType::Gauge,

@@ -10,4 +10,4 @@ mod matching;
 #[cfg(test)]
 mod testing;
 
-weir_core::components!(ProcessorEntry: anomaly, attributes, batch, cumulativetodelta, deltatocumulative, filter, memory_limiter, metricstransform, resource, resourcedetection);
+weir_core::components!(ProcessorEntry: anomaly, attributes, batch, cumulativetodelta, deltatocumulative, deltatorate, filter, memory_limiter, metricsgeneration, metricstransform, resource, resourcedetection);

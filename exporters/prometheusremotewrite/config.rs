@@ -83,6 +83,8 @@ pub struct RemoteWriteQueue {
     pub queue_size: i64,
     /// Requests of a batch that are sent in parallel.
     pub num_consumers: i64,
+    /// How long a batch waits for others to go with it; 0 for not at all, as in the reference.
+    pub flush_timeout: Duration,
 }
 
 impl Default for RemoteWriteQueue {
@@ -91,6 +93,7 @@ impl Default for RemoteWriteQueue {
             enabled: true,
             queue_size: 10_000,
             num_consumers: 5,
+            flush_timeout: Duration::from_millis(200),
         }
     }
 }
@@ -202,6 +205,10 @@ impl Config {
             if value < 0 {
                 errors.push(key, format!("`{key}` must not be negative"), "");
             }
+        }
+        if queue.flush_timeout.is_negative() {
+            let key = "remote_write_queue.flush_timeout";
+            errors.push(key, "must not be negative", "0 sends each batch at once");
         }
         if queue.enabled && queue.queue_size == 0 {
             errors.push(

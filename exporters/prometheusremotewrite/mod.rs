@@ -93,6 +93,7 @@ impl ExporterKind for Kind {
                 retry: RetrySettings::off(),
                 queue,
                 gather: GATHER,
+                linger: config.remote_write_queue.flush_timeout.to_std(),
                 ..SendingSettings::default()
             };
             let exporter = RemoteWrite::new(&config, &cx, settings.draining.clone())?;
@@ -190,12 +191,18 @@ impl RemoteWrite {
             translator.sweep(&self.interner);
         }
         translator.begin();
-        let chunks: Vec<&[Point]> = metrics.slices().flat_map(|slice| slice.chunks(CHUNK)).collect();
-        for chunk in chunks {
-            translator.add(chunk);
-            if chunk.len() == CHUNK {
-                tokio::task::yield_now().await;
+        let requests: Vec<&[Point]> = metrics.slices().collect();
+        let mut since_turn = 0;
+        for points in requests {
+            for chunk in points.chunks(CHUNK) {
+                translator.add(chunk);
+                since_turn += chunk.len();
+                if since_turn >= CHUNK {
+                    since_turn = 0;
+                    tokio::task::yield_now().await;
+                }
             }
+            translator.end_request();
         }
         for (why, points, name) in translator.finish() {
             self.own.refused(why, points, &name);

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use weir_model::wire::varint_len;
 use weir_prom::write::{
-    MetadataV1, MetadataV2, RequestV1, RequestV2, SnappyBlock, Symbols, push_label,
+    Fit, MetadataV1, MetadataV2, PackedV1, RequestV2, SnappyBlock, Symbols, push_label,
 };
 
 use super::labels::Described;
@@ -48,15 +47,13 @@ pub(crate) struct Packed {
 pub(crate) struct Packer {
     /// A request is closed before it reaches this size.
     max_bytes: usize,
-    v1: RequestV1,
+    v1: PackedV1,
     v2: RequestV2,
     symbols: Symbols,
     snappy: SnappyBlock,
     plain: Vec<u8>,
     compressed: Vec<u8>,
     chain: Vec<Placed>,
-    /// Size of the messages in the request, without their frames.
-    size: usize,
     counts: Counts,
     /// How far the rows and natives of the batch are written.
     at_row: usize,
@@ -88,14 +85,13 @@ impl Packer {
     pub(crate) fn new(max_bytes: usize) -> Self {
         Self {
             max_bytes,
-            v1: RequestV1::new(),
+            v1: PackedV1::default(),
             v2: RequestV2::default(),
             symbols: Symbols::new(),
             snappy: SnappyBlock::default(),
             plain: Vec::new(),
             compressed: Vec::new(),
             chain: Vec::new(),
-            size: 0,
             counts: Counts::default(),
             at_row: 0,
             at_native: 0,
@@ -113,9 +109,8 @@ impl Packer {
     }
 
     fn reset(&mut self) {
-        self.v1.clear();
+        self.v1.begin(self.max_bytes);
         self.v2.begin(&mut self.symbols);
-        self.size = 0;
         self.counts = Counts::default();
     }
 
@@ -144,9 +139,8 @@ impl Packer {
             let exemplars = rows.exemplars_of(first.id);
             if !v2 && exemplars.is_empty() && Rows::is_single(first) {
                 // Nearly all series: one sample, nothing else.
-                let before = self.v1.len();
-                self.v1.push_sample(sets.labels(first.id), first.sample);
-                if self.overflows(before) {
+                let fit = self.v1.push_sample(sets.labels(first.id), first.sample);
+                if fit == Fit::Full {
                     return true;
                 }
                 self.counts.items += usize::from(first.items);
@@ -201,9 +195,7 @@ impl Packer {
             }
             full
         } else {
-            let before = self.v1.len();
-            push_v1(&mut self.v1, series, sets.labels(series.id));
-            self.overflows(before)
+            push_v1(&mut self.v1, series, sets.labels(series.id)) == Fit::Full
         };
         if !overflows {
             self.counts += series.counts();
@@ -234,17 +226,6 @@ impl Packer {
         });
     }
 
-    /// Takes the last series of a 1.0 request back if it is too much, unless it is the only one.
-    fn overflows(&mut self, before: usize) -> bool {
-        let added = message_len(self.v1.len() - before);
-        if before > 0 && self.size + added >= self.max_bytes {
-            self.v1.truncate(before);
-            return true;
-        }
-        self.size += added;
-        false
-    }
-
     /// Requests of metadata (protocol 1.0), split the same way.
     pub(crate) fn metadata(&mut self, entries: &BTreeMap<String, Described>) -> Vec<Packed> {
         let mut packed = Vec::new();
@@ -256,13 +237,11 @@ impl Packer {
                 help: &described.help,
                 unit: &described.unit,
             };
-            let before = self.v1.len();
-            self.v1.push_metadata(&entry);
-            if self.overflows(before) {
+            if self.v1.push_metadata(&entry) == Fit::Full {
                 packed.extend(self.compress(false));
                 self.reset();
-                self.v1.push_metadata(&entry);
-                self.overflows(0);
+                // One alone is taken whatever its size.
+                let _added = self.v1.push_metadata(&entry);
             }
         }
         if !self.v1.is_empty() {
@@ -272,17 +251,17 @@ impl Packer {
     }
 
     fn compress(&mut self, v2: bool) -> Option<Packed> {
+        // A request is far below the 4 GiB that snappy takes.
         let body = if v2 {
             self.plain.clear();
             self.v2.finish(&self.symbols, &mut self.plain);
-            self.plain.as_slice()
+            self.snappy.compress(&self.plain, &mut self.compressed).ok()?;
+            self.compressed.as_slice()
         } else {
-            self.v1.body()
+            self.v1.finish().ok()?
         };
-        // A request is far below the 4 GiB that snappy takes.
-        self.snappy.compress(body, &mut self.compressed).ok()?;
         Some(Packed {
-            body: Bytes::copy_from_slice(&self.compressed),
+            body: Bytes::copy_from_slice(body),
             counts: self.counts,
         })
     }
@@ -291,15 +270,7 @@ impl Packer {
 /// Length of a 2.0 request without series: the empty symbol.
 const EMPTY_V2: usize = 2;
 
-/// Length of a message whose field takes `field` bytes: without key and length.
-fn message_len(field: usize) -> usize {
-    (1..=5)
-        .map(|prefix| field.saturating_sub(1 + prefix))
-        .find(|length| 1 + varint_len(*length as u64) + length == field)
-        .unwrap_or(field)
-}
-
-fn push_v1(request: &mut RequestV1, series: &Series<'_>, labels: &[u8]) {
+fn push_v1(request: &mut PackedV1, series: &Series<'_>, labels: &[u8]) -> Fit {
     request.push_series(labels, |out| {
         for row in series.samples {
             out.sample(row.sample);
@@ -314,5 +285,5 @@ fn push_v1(request: &mut RequestV1, series: &Series<'_>, labels: &[u8]) {
         for native in series.natives {
             out.histogram(&native.histogram, native.time_ms);
         }
-    });
+    })
 }

@@ -30,6 +30,7 @@ impl Preview {
         self.translator.begin();
         for points in metrics.slices() {
             self.translator.add(points);
+            self.translator.end_request();
         }
         self.translator.finish();
         self.packer.begin();

@@ -59,7 +59,7 @@ pub(crate) struct Rows {
     chains: Vec<Chain>,
     pub(crate) natives: Vec<NativeRow>,
     pub(crate) exemplars: Vec<ExemplarRow>,
-    pub(crate) batch: u32,
+    batch: u32,
 }
 
 impl Rows {
@@ -172,6 +172,9 @@ impl Rows {
     /// The exemplars of a label set; [`Self::sort`] was called.
     pub(crate) fn exemplars_of(&self, id: u32) -> &[ExemplarRow] {
         let all = &self.exemplars;
+        if all.is_empty() {
+            return &[];
+        }
         let start = all.partition_point(|exemplar| exemplar.id < id);
         let end = all.partition_point(|exemplar| exemplar.id <= id);
         all.get(start..end).unwrap_or_default()

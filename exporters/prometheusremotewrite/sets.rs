@@ -22,7 +22,6 @@ pub(crate) struct Line {
 #[derive(Debug)]
 struct Set {
     hash: u64,
-    labels: Arc<[u8]>,
     /// Metadata of protocol 2.0.
     described: Option<Arc<Described>>,
     refs: Option<Refs>,
@@ -32,6 +31,8 @@ struct Set {
 #[derive(Debug, Default)]
 pub(crate) struct LabelSets {
     by_labels: HashTable<u32>,
+    /// Encoded labels by number, apart from what is rarely read; empty where a number is free.
+    labels: Vec<Arc<[u8]>>,
     sets: Vec<Option<Set>>,
     free: Vec<u32>,
     hasher: foldhash::fast::RandomState,
@@ -41,39 +42,38 @@ impl LabelSets {
     /// The line of these labels.
     pub(crate) fn line(&mut self, labels: &[u8], described: Option<&Arc<Described>>) -> Line {
         let hash = self.hasher.hash_one(labels);
-        let sets = &self.sets;
-        let at = |id: &u32| sets.get(*id as usize).and_then(Option::as_ref);
-        let same = |id: &u32| at(id).is_some_and(|set| *set.labels == *labels);
+        let (known, sets) = (&self.labels, &self.sets);
+        let same = |id: &u32| known.get(*id as usize).is_some_and(|known| **known == *labels);
         if let Some(id) = self.by_labels.find(hash, same)
-            && let Some(set) = at(id)
+            && let Some(labels) = known.get(*id as usize)
         {
             return Line {
                 id: *id,
-                _labels: set.labels.clone(),
+                _labels: labels.clone(),
             };
         }
+        let hash_of = |id: &u32| {
+            let set = sets.get(*id as usize).and_then(Option::as_ref);
+            set.map_or(0, |set| set.hash)
+        };
+        let id = match self.free.pop() {
+            Some(id) => id,
+            None => u32::try_from(self.sets.len()).unwrap_or(u32::MAX),
+        };
+        self.by_labels.insert_unique(hash, id, hash_of);
         let labels: Arc<[u8]> = labels.into();
         let set = Some(Set {
             hash,
-            labels: labels.clone(),
             described: described.cloned(),
             refs: None,
         });
-        let id = match self.free.pop() {
-            Some(id) => id,
-            None => {
-                self.sets.push(None);
-                u32::try_from(self.sets.len() - 1).unwrap_or(u32::MAX)
+        match (self.sets.get_mut(id as usize), self.labels.get_mut(id as usize)) {
+            (Some(place), Some(text)) => (*place, *text) = (set, labels.clone()),
+            _ => {
+                self.sets.push(set);
+                self.labels.push(labels.clone());
             }
-        };
-        if let Some(place) = self.sets.get_mut(id as usize) {
-            *place = set;
         }
-        let sets = &self.sets;
-        self.by_labels.insert_unique(hash, id, |id| {
-            let set = sets.get(*id as usize).and_then(Option::as_ref);
-            set.map_or(0, |set| set.hash)
-        });
         Line {
             id,
             _labels: labels,
@@ -87,11 +87,7 @@ impl LabelSets {
 
     /// The encoded labels of a number.
     pub(crate) fn labels(&self, id: u32) -> &[u8] {
-        self.set(id).map_or(&[], |set| &set.labels)
-    }
-
-    fn set(&self, id: u32) -> Option<&Set> {
-        self.sets.get(id as usize).and_then(Option::as_ref)
+        self.labels.get(id as usize).map_or(&[], |labels| labels)
     }
 
     /// Labels by symbols, and metadata, for protocol 2.0.
@@ -103,25 +99,28 @@ impl LabelSets {
         let set = self.sets.get_mut(id as usize)?.as_mut()?;
         let valid = set.refs.as_ref().is_some_and(|refs| symbols.is_valid(refs));
         if !valid {
-            set.refs = Some(symbols.labels(pairs(&set.labels)));
+            set.refs = Some(symbols.labels(pairs(self.labels.get(id as usize)?)));
         }
         Some((set.refs.as_ref()?, set.described.as_deref()))
     }
 
     /// Frees this number if no line of it is left.
     pub(crate) fn release(&mut self, id: u32) -> bool {
-        let unused = self
-            .set(id)
-            .is_some_and(|set| Arc::strong_count(&set.labels) == 1);
-        if unused
-            && let Some(set) = self.sets.get_mut(id as usize).and_then(Option::take)
-        {
-            if let Ok(entry) = self.by_labels.find_entry(set.hash, |other| *other == id) {
-                entry.remove();
-            }
-            self.free.push(id);
+        let Some(labels) = self.labels.get_mut(id as usize) else {
+            return false;
+        };
+        if Arc::strong_count(labels) > 1 {
+            return false;
         }
-        unused
+        let Some(set) = self.sets.get_mut(id as usize).and_then(Option::take) else {
+            return false;
+        };
+        if let Ok(entry) = self.by_labels.find_entry(set.hash, |other| *other == id) {
+            entry.remove();
+        }
+        *labels = Arc::default();
+        self.free.push(id);
+        true
     }
 
     /// Frees all numbers without a line.

@@ -1,4 +1,5 @@
-//! Resources, and the newest time of each within a batch: the time of its `target_info`.
+//! Resources, and the newest time of each within a request that came in: the time of its
+//! `target_info`. Requests that are sent as one batch keep theirs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -15,7 +16,7 @@ struct Target {
     /// Its `target_info`, if it gets one.
     line: Option<Line>,
     newest_ns: u64,
-    batch: u32,
+    request: u64,
 }
 
 /// Resources by place. Series keep the place, so that a point costs no look-up.
@@ -26,6 +27,8 @@ pub(crate) struct Targets {
     places: HashMap<usize, u32>,
     free: Vec<u32>,
     touched: Vec<u32>,
+    /// Number of requests that ended, so that 0 is none.
+    ended: u64,
 }
 
 impl Targets {
@@ -39,7 +42,7 @@ impl Targets {
             resource: Arc::downgrade(resource),
             line: maker.target_info(resource),
             newest_ns: 0,
-            batch: 0,
+            request: 0,
         };
         let place = match self.free.pop() {
             Some(place) => place,
@@ -55,14 +58,15 @@ impl Targets {
         place
     }
 
-    /// A point of this resource at this time is in the batch.
+    /// A point of this resource at this time is in the request.
     #[inline]
-    pub(crate) fn touch(&mut self, place: u32, time_ns: u64, batch: u32) {
+    pub(crate) fn touch(&mut self, place: u32, time_ns: u64) {
+        let request = self.ended + 1;
         let Some(Some(target)) = self.targets.get_mut(place as usize) else {
             return;
         };
-        if target.batch != batch {
-            target.batch = batch;
+        if target.request != request {
+            target.request = request;
             target.newest_ns = time_ns;
             self.touched.push(place);
         } else if target.newest_ns < time_ns {
@@ -70,16 +74,17 @@ impl Targets {
         }
     }
 
-    /// `target_info` of all resources of the batch, with their times: the number of the label set
-    /// and Unix nanoseconds. Equal resources give one.
-    pub(crate) fn take_batch(&mut self) -> Vec<(u32, u64)> {
-        let touched = std::mem::take(&mut self.touched);
+    /// Ends a request: `target_info` of all its resources, with their times: the number of the label
+    /// set and Unix nanoseconds. Equal resources give one.
+    pub(crate) fn end_request(&mut self) -> Vec<(u32, u64)> {
+        self.ended += 1;
         let info = |place: &u32| {
             let target = self.targets.get(*place as usize)?.as_ref()?;
             let line = target.line.as_ref()?;
             (target.newest_ns != 0).then_some((line.id, target.newest_ns))
         };
-        let mut infos: Vec<(u32, u64)> = touched.iter().filter_map(info).collect();
+        let mut infos: Vec<(u32, u64)> = self.touched.iter().filter_map(info).collect();
+        self.touched.clear();
         infos.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
         infos.dedup_by_key(|(id, _)| *id);
         infos

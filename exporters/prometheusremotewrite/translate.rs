@@ -72,15 +72,20 @@ impl Translator {
         }
     }
 
-    /// Ends the batch: `target_info`, order. Returns the points that are not sent.
-    pub(crate) fn finish(&mut self) -> Vec<(Refused, u64, String)> {
-        for (id, newest_ns) in self.targets.take_batch() {
+    /// Ends what one request brought: `target_info` of its resources.
+    pub(crate) fn end_request(&mut self) {
+        for (id, newest_ns) in self.targets.end_request() {
             let sample = Sample {
                 value: 1.0,
                 timestamp_ms: milliseconds(newest_ns),
             };
             self.rows.push(id, sample, 0, 0);
         }
+    }
+
+    /// Ends the batch: `target_info`, order. Returns the points that are not sent.
+    pub(crate) fn finish(&mut self) -> Vec<(Refused, u64, String)> {
+        self.end_request();
         self.rows.sort();
         self.refused.drain().map(|(_, refused)| refused).collect()
     }
@@ -116,7 +121,7 @@ impl Translator {
             }
             Entry { target, lines }
         });
-        targets.touch(entry.target, point.time_ns, rows.batch);
+        targets.touch(entry.target, point.time_ns);
         if let Some(metrics) = metrics {
             let metric = point.series.metric();
             metrics

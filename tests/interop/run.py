@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Other people's programs at both ends of weir: an unmodified OpenTelemetry SDK sends, a real Prometheus stores.
 
-  python run.py --binary PATH [--only sdk|prometheus]
+  python run.py --binary PATH [--only sdk|prometheus|equality] [--seconds N]
 
 `sdk` needs opentelemetry-sdk and the two OTLP exporters (requirements.txt). `prometheus` needs the programs
-`prometheus` and `prometheus-node-exporter` (Debian packages of these names). Everything listens on free ports of
-127.0.0.1, ends within two minutes, and only what was started here is ended.
+`prometheus` and `prometheus-node-exporter` (Debian packages of these names), and so does `equality`: weir and a Prometheus
+scrape the same targets for so many seconds (--seconds), and what a second Prometheus got from weir by remote write has to be what the
+first one has: number of series, label sets, rates. Everything listens on free ports of 127.0.0.1, and only what was started here
+is ended.
 """
 
 import argparse
@@ -230,15 +232,216 @@ def prometheus(folder, binary):
         print(f"prometheus: {len(want)} metric names, {series} series of {lines} scraped samples stored")
 
 
+EVERY_TYPE = """\
+# HELP shop_orders_total Orders.
+# TYPE shop_orders_total counter
+shop_orders_total{{kind="book",odd="a\\"b\\\\c"}} {count}
+shop_orders_total{{kind="toy",odd=""}} {half}
+# HELP shop_open Open baskets.
+# TYPE shop_open gauge
+shop_open {wave}
+# TYPE shop_nothing gauge
+shop_nothing NaN
+# HELP shop_latency_seconds Latency.
+# TYPE shop_latency_seconds histogram
+shop_latency_seconds_bucket{{path="/",le="0.1"}} {half}
+shop_latency_seconds_bucket{{path="/",le="1"}} {count}
+shop_latency_seconds_bucket{{path="/",le="+Inf"}} {count}
+shop_latency_seconds_sum{{path="/"}} {half}
+shop_latency_seconds_count{{path="/"}} {count}
+# TYPE shop_size_bytes summary
+shop_size_bytes{{quantile="0.5"}} 12
+shop_size_bytes{{quantile="0.99"}} {wave}
+shop_size_bytes_sum {half}
+shop_size_bytes_count {count}
+# TYPE shop_untyped untyped
+shop_untyped{{a="1"}} {wave}
+shop_without_type {count}
+"""
+OPEN_METRICS = """\
+# TYPE om_orders counter
+# HELP om_orders Orders.
+om_orders_total{{kind="book"}} {count} # {{trace_id="0102030405060708090a0b0c0d0e0f10"}} 1
+# TYPE om_open gauge
+om_open {wave}
+# TYPE om_latency_seconds histogram
+# UNIT om_latency_seconds seconds
+om_latency_seconds_bucket{{le="1.0"}} {half}
+om_latency_seconds_bucket{{le="+Inf"}} {count}
+om_latency_seconds_sum {half}
+om_latency_seconds_count {count}
+# TYPE om_size summary
+om_size{{quantile="0.5"}} 12
+om_size_sum {half}
+om_size_count {count}
+# TYPE om_build info
+om_build_info{{version="1"}} 1
+# TYPE om_state stateset
+om_state{{om_state="on"}} 1
+om_state{{om_state="off"}} 0
+# TYPE om_thing unknown
+om_thing {wave}
+# EOF
+"""
+
+
+class Pages(http.server.BaseHTTPRequestHandler):
+    """Pages with every type of metric; counters grow with time at steady rates."""
+
+    began = time.time()
+
+    def do_GET(self):
+        age = time.time() - self.began
+        values = {"count": int(age * 100), "half": age * 50, "wave": int(age) % 7}
+        open_metrics = self.path == "/openmetrics"
+        body = (OPEN_METRICS if open_metrics else EVERY_TYPE).format(**values).encode()
+        kind = "application/openmetrics-text; version=1.0.0" if open_metrics else "text/plain; version=0.0.4"
+        self.send_response(200)
+        self.send_header("content-type", f"{kind}; charset=utf-8")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def normal(labels):
+    """A label set without what the way through OTLP changes in the reference as well: the text of numbers in `le` and
+    `quantile` (1e+06 becomes 1000000), and the ending of info metrics (OpenMetrics' `om_build_info`)."""
+    labels = dict(labels)
+    for name in ("le", "quantile"):
+        if name in labels:
+            labels[name] = str(float(labels[name]))
+    if labels.get("__name__") == "om_build":
+        labels["__name__"] = "om_build_info"
+    return frozenset(labels.items())
+
+
+class Store:
+    """Questions to a Prometheus server."""
+
+    def __init__(self, port):
+        self.url = f"http://127.0.0.1:{port}/api/v1/"
+
+    def get(self, path, **query):
+        return json.loads(get(f"{self.url}{path}?{urllib.parse.urlencode(query, doseq=True)}"))["data"]
+
+    def ask(self, expression, at=None):
+        """Labels as a frozen set of pairs -> value."""
+        rows = self.get("query", query=expression, **({"time": at} if at else {}))["result"]
+        return {normal(row["metric"]): float(row["value"][1]) for row in rows}
+
+    def label_sets(self, start, end):
+        query = {"match[]": '{__name__=~".+"}', "start": start, "end": end}
+        return {normal(labels) for labels in self.get("series", **query)}
+
+
+def different(what, ours, theirs):
+    """Ends the run if two sets differ, with the first of what differs."""
+    for text, rest in (("only by weir", ours - theirs), ("only by Prometheus", theirs - ours)):
+        for labels in sorted(rest, key=str)[:10]:
+            print(f"{what}, {text}: {dict(labels)}")
+    if ours != theirs:
+        sys.exit(f"{what}: {len(ours - theirs)} only by weir, {len(theirs - ours)} only by Prometheus")
+
+
+def compare_rates(by_weir, direct, end, seconds, interval):
+    """rate() of all counters, also of the parts of histograms and summaries."""
+    kinds = direct.get("metadata")
+    names = set()
+    for name, (entry, *_) in kinds.items():
+        if entry["type"] == "counter":
+            names |= {name, f"{name}_total"}
+        if entry["type"] in ("histogram", "summary"):
+            names |= {f"{name}{suffix}" for suffix in ("_bucket", "_sum", "_count")}
+    compared, worst, far = 0, 0.0, []
+    # Both scrape once an interval, at different moments: that is how far apart two equal rates may be.
+    allowed = 4 * interval / seconds + 0.02
+    for name in sorted(names):
+        expression = f"rate({name}[{int(seconds)}s])"
+        ours, theirs = by_weir.ask(expression, end), direct.ask(expression, end)
+        different(expression, set(ours), set(theirs))
+        for labels, rate in theirs.items():
+            compared += 1
+            apart = abs(ours[labels] - rate) / max(abs(rate), abs(ours[labels]), 1.0)
+            worst = max(worst, apart)
+            if not apart <= allowed:
+                far.append((apart, name, dict(labels), ours[labels], rate))
+    for apart, name, labels, ours, theirs in sorted(far, key=lambda row: -row[0])[:10]:
+        print(f"rate({name}) of {labels}: {ours} by weir, {theirs} by Prometheus")
+    if far:
+        sys.exit(f"{len(far)} of {compared} rates are more than {allowed:.1%} apart")
+    return compared, worst
+
+
+def equality(folder, binary, seconds):
+    """The same targets, scraped by a Prometheus and by weir, which sends to another Prometheus."""
+    interval = 1 if seconds < 120 else 5
+    pages = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages)
+    threading.Thread(target=pages.serve_forever, daemon=True).start()
+    node, stores = free_port(), [free_port(), free_port()]
+    jobs = [
+        {"job_name": name, "metrics_path": path, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
+        for name, path, port in (
+            ("node", "/metrics", node),
+            ("prometheus", "/metrics", stores[0]),
+            ("types", "/metrics", pages.server_port),
+            ("openmetrics", "/openmetrics", pages.server_port),
+        )
+    ]
+    # The page's content type decides about the format: neither may ask for protobuf.
+    scraping = {"global": {"scrape_interval": f"{interval}s", "scrape_timeout": f"{interval}s"}, "scrape_configs": jobs}
+    (folder / "weir.yml").write_text("global: {}\n")
+    (folder / "direct.yml").write_text(json.dumps(scraping))
+    exporter = {
+        "endpoint": f"http://127.0.0.1:{stores[0]}/api/v1/write",
+        # What a scraped metric does not have when Prometheus stores it.
+        "disable_scope_info": True,
+        "target_info": {"enabled": False},
+        "translation_strategy": "UnderscoreEscapingWithoutSuffixes",
+    }
+    config = {
+        "receivers": {"prometheus": {"config": scraping}},
+        "exporters": {"prometheusremotewrite": exporter},
+        "service": {"pipelines": {"metrics": {"receivers": ["prometheus"], "exporters": ["prometheusremotewrite"]}}},
+    }
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(program(folder, "node", "prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{node}"))
+        for name, port in zip(("weir", "direct"), stores):
+            server = ["prometheus", f"--web.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver"]
+            server += [f"--storage.tsdb.path={folder}/tsdb-{name}", f"--config.file={folder}/{name}.yml"]
+            stack.enter_context(program(folder, f"prometheus-{name}", *server))
+            wait_until("Prometheus", lambda port=port: get(f"http://127.0.0.1:{port}/-/ready"))
+        stack.enter_context(weir(folder, binary, config))
+        by_weir, direct = Store(stores[0]), Store(stores[1])
+        for store in (by_weir, direct):
+            wait_until("four targets", lambda store=store: len(store.ask("up == 1")) == 4)
+        start = time.time() + 2 * interval
+        end = start + seconds
+        time.sleep(max(0, end + 3 * interval - time.time()))
+        every = 'count({__name__=~".+"})'
+        counts = [list(store.ask(every, end).values())[0] for store in (by_weir, direct)]
+        different("series", by_weir.label_sets(start, end), direct.label_sets(start, end))
+        if counts[0] != counts[1]:
+            sys.exit(f"{every}: {counts[0]} by weir, {counts[1]} by Prometheus")
+        compared, worst = compare_rates(by_weir, direct, end, seconds, interval)
+        print(f"equality: {int(counts[0])} series by weir and by Prometheus, label sets equal, after {seconds} s")
+        print(f"equality: {compared} rates over {seconds} s, at most {worst:.2%} apart")
+    pages.shutdown()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", type=pathlib.Path, required=True)
-    parser.add_argument("--only", choices=("sdk", "prometheus"))
+    parser.add_argument("--only", choices=("sdk", "prometheus", "equality"))
+    parser.add_argument("--seconds", type=int, default=40, help="how long `equality` scrapes (40)")
     options = parser.parse_args()
-    for part in (sdk, prometheus):
+    for part in (sdk, prometheus, equality):
         if options.only in (None, part.__name__):
             with tempfile.TemporaryDirectory() as folder:
-                part(pathlib.Path(folder), options.binary.resolve())
+                more = [options.seconds] if part is equality else []
+                part(pathlib.Path(folder), options.binary.resolve(), *more)
 
 
 if __name__ == "__main__":

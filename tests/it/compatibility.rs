@@ -8,7 +8,13 @@ use std::{
 };
 
 /// Families whose table is complete: prefix of the row, number of rows.
-const COMPLETE: &[(&str, usize)] = &[("AWS", 42), ("EMF", 63), ("XR", 57), ("PRW", 54), ("RWS", 39)];
+const COMPLETE: &[(&str, usize)] = &[
+    ("AWS", 42),
+    ("EMF", 63),
+    ("XR", 57),
+    ("PRW", 54),
+    ("RWS", 39),
+];
 
 /// Every test function and every golden case folder of the tree.
 #[derive(Default)]

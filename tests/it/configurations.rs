@@ -91,6 +91,11 @@ fn both_names_of_remote_write_load_and_the_older_one_warns() {
         let plan = weir_runtime::plan(&loaded.root, &CATALOG).unwrap();
         let texts: Vec<&str> = plan.warnings.iter().map(|w| w.message.as_str()).collect();
         assert_eq!(texts.len(), warnings, "{texts:?}");
-        assert!(texts.iter().all(|text| text.contains("alias is deprecated")), "{texts:?}");
+        assert!(
+            texts
+                .iter()
+                .all(|text| text.contains("alias is deprecated")),
+            "{texts:?}"
+        );
     }
 }

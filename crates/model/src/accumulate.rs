@@ -75,18 +75,22 @@ fn exponential(total: &mut ExponentialHistogram, more: &ExponentialHistogram) {
     }
     let threshold = total.zero_threshold.max(more.zero_threshold);
     let mut zeros = total.zero_count.saturating_add(more.zero_count);
-    let mut sides = [(&total.positive, &more.positive), (&total.negative, &more.negative)].map(
-        |(a, b)| {
-            let mut side = Side::default();
-            for (histogram, buckets) in [(&*total, a), (more, b)] {
-                zeros = zeros.saturating_add(side.take(histogram, buckets.as_ref(), threshold));
-            }
-            side
-        },
-    );
+    let mut sides = [
+        (&total.positive, &more.positive),
+        (&total.negative, &more.negative),
+    ]
+    .map(|(a, b)| {
+        let mut side = Side::default();
+        for (histogram, buckets) in [(&*total, a), (more, b)] {
+            zeros = zeros.saturating_add(side.take(histogram, buckets.as_ref(), threshold));
+        }
+        side
+    });
     let scale = sides
         .iter()
-        .fold(total.scale.min(more.scale), |scale, side| scale.min(side.scale_to_fit(scale)));
+        .fold(total.scale.min(more.scale), |scale, side| {
+            scale.min(side.scale_to_fit(scale))
+        });
     let [positive, negative] = &mut sides;
     total.positive = positive.buckets(scale);
     total.negative = negative.buckets(scale);
@@ -187,16 +191,35 @@ mod tests {
     fn numbers_of_either_kind_add_up() {
         for (mut total, more, sum) in [
             (PointValue::Int(2), PointValue::Int(3), PointValue::Int(5)),
-            (PointValue::Int(i64::MAX), PointValue::Int(3), PointValue::Int(i64::MAX)),
-            (PointValue::Int(2), PointValue::Double(0.5), PointValue::Double(2.5)),
-            (PointValue::Double(0.5), PointValue::Int(2), PointValue::Double(2.5)),
-            (PointValue::Double(0.5), PointValue::Double(2.0), PointValue::Double(2.5)),
+            (
+                PointValue::Int(i64::MAX),
+                PointValue::Int(3),
+                PointValue::Int(i64::MAX),
+            ),
+            (
+                PointValue::Int(2),
+                PointValue::Double(0.5),
+                PointValue::Double(2.5),
+            ),
+            (
+                PointValue::Double(0.5),
+                PointValue::Int(2),
+                PointValue::Double(2.5),
+            ),
+            (
+                PointValue::Double(0.5),
+                PointValue::Double(2.0),
+                PointValue::Double(2.5),
+            ),
         ] {
             total.accumulate(&more).unwrap();
             assert_eq!(total, sum);
         }
         let mut number = PointValue::Int(1);
-        assert_eq!(number.accumulate(&PointValue::Empty), Err(NotAddable::Types));
+        assert_eq!(
+            number.accumulate(&PointValue::Empty),
+            Err(NotAddable::Types)
+        );
         assert_eq!(number, PointValue::Int(1));
     }
 
@@ -233,7 +256,10 @@ mod tests {
             count: 6,
             scale: 0,
             // (1, 2], (2, 4], (4, 8]
-            positive: Some(Buckets { offset: 0, counts: vec![1, 2, 3] }),
+            positive: Some(Buckets {
+                offset: 0,
+                counts: vec![1, 2, 3],
+            }),
             ..ExponentialHistogram::default()
         };
         let more = ExponentialHistogram {
@@ -245,7 +271,13 @@ mod tests {
         };
         exponential(&mut total, &more);
         assert_eq!((total.zero_count, total.count), (4, 7));
-        assert_eq!(total.positive, Some(Buckets { offset: 2, counts: vec![3] }));
+        assert_eq!(
+            total.positive,
+            Some(Buckets {
+                offset: 2,
+                counts: vec![3]
+            })
+        );
         assert_eq!(total.negative, None);
     }
 
@@ -256,25 +288,37 @@ mod tests {
     }
 
     fn any_histogram() -> impl Strategy<Value = ExponentialHistogram> {
-        (-4..20_i32, side(), side(), 0..9_u64).prop_map(|(scale, positive, negative, zero_count)| {
-            let counts = |side: &Option<Buckets>| side.iter().flat_map(|s| s.counts.clone()).sum::<u64>();
-            ExponentialHistogram {
-                count: counts(&positive) + counts(&negative) + zero_count,
-                sum: Some(1.0),
-                scale,
-                zero_count,
-                positive,
-                negative,
-                ..ExponentialHistogram::default()
-            }
-        })
+        (-4..20_i32, side(), side(), 0..9_u64).prop_map(
+            |(scale, positive, negative, zero_count)| {
+                let counts = |side: &Option<Buckets>| {
+                    side.iter().flat_map(|s| s.counts.clone()).sum::<u64>()
+                };
+                ExponentialHistogram {
+                    count: counts(&positive) + counts(&negative) + zero_count,
+                    sum: Some(1.0),
+                    scale,
+                    zero_count,
+                    positive,
+                    negative,
+                    ..ExponentialHistogram::default()
+                }
+            },
+        )
     }
 
     /// The buckets that are not empty, at a scale.
-    fn by_index(histograms: &[&ExponentialHistogram], positive: bool, scale: i32) -> BTreeMap<i64, u64> {
+    fn by_index(
+        histograms: &[&ExponentialHistogram],
+        positive: bool,
+        scale: i32,
+    ) -> BTreeMap<i64, u64> {
         let mut all = BTreeMap::new();
         for histogram in histograms {
-            let side = if positive { &histogram.positive } else { &histogram.negative };
+            let side = if positive {
+                &histogram.positive
+            } else {
+                &histogram.negative
+            };
             let Some(side) = side else { continue };
             for (index, count) in (i64::from(side.offset)..).zip(&side.counts) {
                 if *count > 0 {

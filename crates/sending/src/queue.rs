@@ -45,10 +45,7 @@ impl Ticket {
             })
         };
         Arc::new(Self {
-            held: Mutex::new(Held {
-                taken,
-                charge,
-            }),
+            held: Mutex::new(Held { taken, charge }),
             receipt: caller.map(receipt),
         })
     }

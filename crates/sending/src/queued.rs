@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,8 @@ struct Shared {
     sizer: Sizer,
     /// Items that a consumer takes at once.
     gather: usize,
+    /// How long a batch waits for others before it is encoded.
+    linger: Duration,
     hint: &'static str,
     /// The queue takes nothing more.
     closed: CancellationToken,
@@ -81,6 +84,7 @@ impl Queued {
                 room,
                 sizer: queue.sizer,
                 gather: settings.gather,
+                linger: settings.linger,
                 hint,
                 closed: CancellationToken::new(),
                 abort: CancellationToken::new(),
@@ -182,6 +186,11 @@ impl Shared {
     async fn run_encoder(&self, ahead: &Ahead) {
         loop {
             self.queue.ready().await;
+            if !self.linger.is_zero() {
+                let filled = self.queue.filled(self.gather);
+                // Over either way: there are enough, or it was long enough.
+                let _in_time = tokio::time::timeout(self.linger, filled).await;
+            }
             while ahead.has_waiting() {
                 tokio::select! {
                     () = ahead.taken.notified() => {}

@@ -372,6 +372,9 @@ pub struct SendingSettings {
     /// one. Unlike `batch` nobody waits for more. For exporters that keep order by having one
     /// consumer: a slow destination then makes batches larger instead of deliveries fewer.
     pub gather: usize,
+    /// How long waiting batches wait for more, up to `gather` items, before they are encoded; for
+    /// exporters that encode ahead.
+    pub linger: std::time::Duration,
     /// Given to exporters that retry by themselves.
     pub draining: Draining,
 }

@@ -20,7 +20,7 @@ pub struct Recorded {
     pub uri: Uri,
     /// Headers.
     pub headers: HeaderMap,
-    /// Body as sent; the mock takes no content encoding apart.
+    /// Body, with its content encoding undone, unless the server is [`MockServer::raw`].
     pub body: Bytes,
 }
 
@@ -58,10 +58,25 @@ impl MockServer {
     pub fn start(
         answer: impl Fn(&Recorded) -> Response<Bytes> + Send + Sync + 'static,
     ) -> Result<Self, NetError> {
-        let server = HttpServer::bind(
-            &HttpServerConfig::listening_on("127.0.0.1:0"),
-            ServerContext::default(),
-        )?;
+        Self::with(ServerContext::default(), answer)
+    }
+
+    /// The same with bodies as they were sent. Call inside a runtime.
+    pub fn raw(
+        answer: impl Fn(&Recorded) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Result<Self, NetError> {
+        let context = ServerContext {
+            raw_bodies: true,
+            ..ServerContext::default()
+        };
+        Self::with(context, answer)
+    }
+
+    fn with(
+        context: ServerContext,
+        answer: impl Fn(&Recorded) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Result<Self, NetError> {
+        let server = HttpServer::bind(&HttpServerConfig::listening_on("127.0.0.1:0"), context)?;
         let address = server
             .local_addr()
             .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));

@@ -97,6 +97,8 @@ fn histogram(message: &[u8]) -> Value {
             (5, Field::Number(n)) => out["zero_threshold"] = float(n),
             (6, Field::Number(n)) => out["zero_count"] = json!(n),
             (15, Field::Number(n)) => out["t"] = json!(time(n)),
+            // The start, which the cases do not show.
+            (17, Field::Number(_)) => {}
             (8 | 11, Field::Bytes(b)) => {
                 let (mut offset, mut length) = (0, 0);
                 for (part, field) in fields(b) {

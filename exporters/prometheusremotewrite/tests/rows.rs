@@ -59,7 +59,7 @@ fn stale_markers_have_the_exact_bits_on_every_type() {
     for message in ["prometheus.WriteRequest", "io.prometheus.write.v2.Request"] {
         let config = Config { protobuf_message: message.to_owned(), ..Config::default() };
         let series = translated(&config, &body(&stale));
-        assert_eq!(series.len(), 12);
+        assert_eq!(series.len(), 13);
         for series in &series {
             if series["labels"]["__name__"] == "target_info" {
                 continue;
@@ -197,7 +197,7 @@ fn integers_become_doubles_and_a_missing_sum_is_left_out() {
 /// PRW-27: the drop is counted, the text says what to do, and the others go on.
 #[tokio::test]
 async fn delta_points_are_dropped_with_a_text_that_names_the_cure() {
-    let server = MockServer::start(|_| answer(200)).unwrap();
+    let server = MockServer::raw(|_| answer(200)).unwrap();
     let (stage, cx) = build(v2(&server)).await;
     let json = json!([
         {"name": "d", "sum": {"aggregationTemporality": 1, "isMonotonic": true,
@@ -217,7 +217,7 @@ async fn delta_points_are_dropped_with_a_text_that_names_the_cure() {
 /// PRW-34.
 #[tokio::test]
 async fn configured_headers_are_added() {
-    let server = MockServer::start(|_| answer(200)).unwrap();
+    let server = MockServer::raw(|_| answer(200)).unwrap();
     let mut config = direct(&server);
     config.headers = serde_json::from_value(json!({"X-Scope-OrgID": "tenant"})).unwrap();
     let (stage, cx) = build(config).await;
@@ -231,7 +231,7 @@ async fn configured_headers_are_added() {
 #[tokio::test]
 async fn a_small_limit_sends_each_series_alone_and_nothing_empty() {
     for version in [direct as fn(&MockServer) -> Config, v2] {
-        let server = MockServer::start(|_| answer(200)).unwrap();
+        let server = MockServer::raw(|_| answer(200)).unwrap();
         let config = Config { max_batch_size_bytes: 1, ..version(&server) };
         let (stage, cx) = build(config).await;
         stage.consume(batch(&cx)).await.unwrap();
@@ -251,7 +251,7 @@ fn config_is_v1(request: &weir_testkit::Recorded) -> bool {
 #[tokio::test]
 async fn the_wait_that_the_server_asks_for_is_handed_on() {
     for status in [429, 503] {
-        let server = MockServer::start(move |_| {
+        let server = MockServer::raw(move |_| {
             let mut response = answer(status);
             response.headers_mut().insert("retry-after", "7".parse().unwrap());
             response
@@ -270,7 +270,7 @@ async fn the_wait_that_the_server_asks_for_is_handed_on() {
 /// PRW-38: with the reference's policy.
 #[tokio::test]
 async fn throttling_is_final_when_the_gate_says_so() {
-    let server = MockServer::start(|_| answer(429)).unwrap();
+    let server = MockServer::raw(|_| answer(429)).unwrap();
     let id = ComponentId::parse("prw").unwrap();
     let mut cx = BuildCtx::standalone(id, ComponentKind::Exporter, Some(Signal::Metrics));
     cx.gates = [("exporter.prometheusremotewritexporter.RetryOn429", false)].into_iter().collect();
@@ -284,7 +284,7 @@ async fn throttling_is_final_when_the_gate_says_so() {
 /// PRW-40.
 #[tokio::test]
 async fn retries_end_and_the_loss_is_counted() {
-    let server = MockServer::start(|_| answer(503)).unwrap();
+    let server = MockServer::raw(|_| answer(503)).unwrap();
     let mut config = queued(&server);
     config.retry_on_failure.initial_interval = weir_config::Duration::from_millis(5);
     config.retry_on_failure.max_interval = weir_config::Duration::from_millis(5);
@@ -303,7 +303,7 @@ async fn retries_end_and_the_loss_is_counted() {
 /// PRW-42, PRW-44: what waits is bounded, and refused beyond that.
 #[tokio::test]
 async fn a_full_queue_refuses_and_holds_compressed_requests() {
-    let server = MockServer::start(|_| answer(503)).unwrap();
+    let server = MockServer::raw(|_| answer(503)).unwrap();
     let mut config = queued(&server);
     config.remote_write_queue.queue_size = 20;
     config.retry_on_failure.initial_interval = weir_config::Duration::from_secs(60);
@@ -325,7 +325,7 @@ async fn a_full_queue_refuses_and_holds_compressed_requests() {
 async fn each_series_keeps_its_order_with_parallel_requests_and_retries() {
     let (asked, taken) = (AtomicUsize::new(0), std::sync::Arc::new(Mutex::new(Vec::new())));
     let kept = taken.clone();
-    let server = MockServer::start(move |request| {
+    let server = MockServer::raw(move |request| {
         if asked.fetch_add(1, Ordering::SeqCst).is_multiple_of(3) {
             return answer(503);
         }
@@ -346,8 +346,13 @@ async fn each_series_keeps_its_order_with_parallel_requests_and_retries() {
         stage.consume(Batch::metrics(metrics(&json, &cx.interner))).await.unwrap();
         tokio::task::yield_now().await;
     }
-    stage.drain(Deadline::after(Duration::from_secs(60))).await;
-    assert_eq!(cx.telemetry.total("otelcol_exporter_sent_metric_points"), 1200.0);
+    // Not by draining: that ends the attempts.
+    let sent = || cx.telemetry.total("otelcol_exporter_sent_metric_points");
+    let by = Deadline::after(Duration::from_secs(60));
+    while sent() < 1200.0 && !by.is_over() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(sent(), 1200.0);
     let mut last: HashMap<String, (i64, usize)> = HashMap::new();
     for Series { labels, samples, .. } in series(&taken.lock().unwrap()) {
         let entry = last.entry(format!("{labels:?}")).or_insert((0, 0));
@@ -373,7 +378,7 @@ async fn partial_writes_are_counted() {
         }
     };
     for (status, samples, rejected) in [(400, "45", 15), (200, "45", 15), (400, "0", 60)] {
-        let server = MockServer::start(with_written(status, samples)).unwrap();
+        let server = MockServer::raw(with_written(status, samples)).unwrap();
         let (stage, cx) = build(v2(&server)).await;
         let error = stage.consume(batch(&cx)).await.unwrap_err();
         assert!(matches!(error, Reject::Partial { rejected: r, .. } if r == rejected), "{error:?}");
@@ -399,7 +404,7 @@ fn a_receiver_that_says_nothing_is_warned_of_once() {
 /// PRW-48, with a queue: what was encoded for the newer protocol is encoded anew.
 #[tokio::test]
 async fn waiting_requests_fall_back_as_well() {
-    let server = MockServer::start(|request| {
+    let server = MockServer::raw(|request| {
         let v2 = request.header("x-prometheus-remote-write-version") == "2.0.0";
         answer(if v2 { 415 } else { 200 })
     })
@@ -418,7 +423,7 @@ async fn waiting_requests_fall_back_as_well() {
 /// PRW-54.
 #[tokio::test]
 async fn error_bodies_are_shown_up_to_one_kibibyte() {
-    let server = MockServer::start(|_| {
+    let server = MockServer::raw(|_| {
         let mut response = http::Response::new(vec![b'e'; 5000].into());
         *response.status_mut() = http::StatusCode::BAD_REQUEST;
         response

@@ -73,7 +73,7 @@ pub(super) fn v2(server: &MockServer) -> Config {
 
 /// Sends metrics to a server that takes them; what it was sent.
 pub(super) async fn sent(metrics_json: &Value) -> Vec<Recorded> {
-    let server = MockServer::start(|_| answer(204)).unwrap();
+    let server = MockServer::raw(|_| answer(204)).unwrap();
     let (stage, cx) = build(v2(&server)).await;
     let batch = Batch::metrics(metrics(&body(metrics_json), &cx.interner));
     stage.consume(batch).await.unwrap();
@@ -402,7 +402,7 @@ async fn many_series_share_requests() {
 #[tokio::test]
 async fn client_errors_are_not_tried_again() {
     for status in [400, 401, 403, 404, 413] {
-        let server = MockServer::start(move |_| answer(status)).unwrap();
+        let server = MockServer::raw(move |_| answer(status)).unwrap();
         let (stage, cx) = build(v2(&server)).await;
         for round in 1..3 {
             let batch = Batch::metrics(metrics(&body(&every_type()), &cx.interner));
@@ -417,7 +417,7 @@ async fn client_errors_are_not_tried_again() {
 async fn server_errors_are_tried_again_until_they_pass() {
     for status in [500, 502, 503, 504, 429] {
         let count = std::sync::atomic::AtomicUsize::new(0);
-        let server = MockServer::start(move |_| {
+        let server = MockServer::raw(move |_| {
             let so_far = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             answer(if so_far < 3 { status } else { 204 })
         })
@@ -446,7 +446,7 @@ async fn answers_of_all_kinds_are_survived() {
         (|| { let mut r = answer(200); r.headers_mut().insert("x-prometheus-remote-write-samples-written", "many".parse().unwrap()); r }, true),
     ];
     for (make, good) in kinds {
-        let server = MockServer::start(move |_| make()).unwrap();
+        let server = MockServer::raw(move |_| make()).unwrap();
         let (stage, cx) = build(v2(&server)).await;
         for _ in 0..2 {
             let batch = Batch::metrics(metrics(&body(&every_type()), &cx.interner));
@@ -462,7 +462,7 @@ async fn answers_of_all_kinds_are_survived() {
 async fn network_errors_are_worth_another_attempt() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for endpoint in [format!("http://{free}/x"), "http://no-such-host.invalid/x".to_owned()] {
-        let server = MockServer::start(|_| answer(204)).unwrap();
+        let server = MockServer::raw(|_| answer(204)).unwrap();
         let mut config = Config { endpoint, ..v2(&server) };
         config.retry_on_failure.enabled = false;
         let (stage, cx) = build(config).await;

@@ -119,6 +119,49 @@ proptest! {
         }
     }
 
+    /// Written in pieces it is the same request, split where the sizes of its messages say.
+    #[test]
+    fn a_request_compressed_in_pieces_is_the_plain_one(
+        series in prop::collection::vec(a_series(), 0..40),
+        repeat in 1..60_usize,
+        limit in prop_oneof![Just(usize::MAX), 1..2000_usize, 1..400_000_usize],
+    ) {
+        let mut packed = PackedV1::default();
+        let mut plain = RequestV1::new();
+        let check = |packed: &mut PackedV1, plain: &RequestV1| {
+            let body = snap::raw::Decoder::new().decompress_vec(packed.finish().unwrap()).unwrap();
+            prop_assert_eq!(&body, plain.body());
+            Ok(())
+        };
+        packed.begin(limit);
+        let mut size = 0;
+        for (at, (labels, value, timestamp_ms)) in series.iter().cycle().take(series.len() * repeat).enumerate() {
+            let labels = label_bytes(labels);
+            let sample = Sample { value: *value, timestamp_ms: *timestamp_ms };
+            let mut one = RequestV1::new();
+            one.push_sample(&labels, sample);
+            let message = messages(one.body(), 1).remove(0).len();
+            let push = |packed: &mut PackedV1| if at % 3 == 0 {
+                packed.push_series(&labels, |series| series.sample(sample))
+            } else {
+                packed.push_sample(&labels, sample)
+            };
+            let fits = size == 0 || size + message < limit;
+            prop_assert_eq!(push(&mut packed) == Fit::Added, fits);
+            if !fits {
+                check(&mut packed, &plain)?;
+                packed.begin(limit);
+                plain.clear();
+                size = 0;
+                prop_assert_eq!(push(&mut packed), Fit::Added);
+            }
+            plain.push_sample(&labels, sample);
+            size += message;
+        }
+        prop_assert_eq!(packed.is_empty(), plain.is_empty());
+        check(&mut packed, &plain)?;
+    }
+
     #[test]
     fn v2_reads_back(requests in prop::collection::vec(prop::collection::vec(a_series(), 0..5), 1..4)) {
         let mut symbols = Symbols::new();

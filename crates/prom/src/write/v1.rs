@@ -120,7 +120,7 @@ pub struct MetadataV1<'a> {
 /// A series under construction. Samples have to be in the order of their times.
 #[derive(Debug)]
 pub struct SeriesV1<'a> {
-    out: &'a mut Vec<u8>,
+    pub(super) out: &'a mut Vec<u8>,
 }
 
 impl SeriesV1<'_> {

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use weir_core::registry::ComponentKind;
-use weir_core::{
-    Batch, BoxFut, BuildCtx, ComponentId, Reject, Signal,
-};
+use weir_core::{Batch, BoxFut, BuildCtx, ComponentId, Reject, Signal};
 
 use super::fakes::{Fake, batch, settle, values};
 use crate::{Encoded, Encoder, QueueSettings, SendingSettings, wrap_encoded};
@@ -24,8 +23,10 @@ struct State {
     encoded: Mutex<Vec<Vec<i64>>>,
     arrived: Mutex<Vec<Vec<i64>>>,
     gate: Semaphore,
-    answer: Box<dyn Fn(&[i64]) -> Result<(), Reject> + Send + Sync>,
+    answer: Answer,
 }
+
+type Answer = Box<dyn Fn(&[i64]) -> Result<(), Reject> + Send + Sync>;
 
 struct FakeEncoded {
     state: Arc<State>,
@@ -69,6 +70,14 @@ async fn bench(
     queue_size: u64,
     answer: impl Fn(&[i64]) -> Result<(), Reject> + Send + Sync + 'static,
 ) -> Bench {
+    lingering(queue_size, Duration::ZERO, answer).await
+}
+
+async fn lingering(
+    queue_size: u64,
+    linger: Duration,
+    answer: impl Fn(&[i64]) -> Result<(), Reject> + Send + Sync + 'static,
+) -> Bench {
     let state = Arc::new(State {
         encoded: Mutex::default(),
         arrived: Mutex::default(),
@@ -81,6 +90,7 @@ async fn bench(
             ..QueueSettings::with_one_consumer()
         }),
         gather: 4,
+        linger,
         ..SendingSettings::default()
     };
     let id = ComponentId::parse("fake").unwrap();
@@ -112,7 +122,10 @@ async fn what_waits_is_encoded_and_keeps_its_order() {
         settle().await;
     }
     let encoded = bench.state.encoded.lock().unwrap().clone();
-    assert_eq!(encoded[..4], [vec![0], vec![1], vec![2, 3, 4, 5], vec![6, 7, 8, 9]]);
+    assert_eq!(
+        encoded[..4],
+        [vec![0], vec![1], vec![2, 3, 4, 5], vec![6, 7, 8, 9]]
+    );
     assert_eq!(encoded.len(), 7);
     let waiting_raw = 23 - encoded.concat().len();
     assert!(waiting_raw < 4, "{waiting_raw} items wait as they came");
@@ -160,7 +173,14 @@ async fn a_full_queue_refuses_encoded_or_not() {
         bench.stage.consume(batch([value])).await.unwrap();
         settle().await;
     }
-    assert!(bench.stage.consume(batch([5])).await.unwrap_err().is_retryable());
+    assert!(
+        bench
+            .stage
+            .consume(batch([5]))
+            .await
+            .unwrap_err()
+            .is_retryable()
+    );
     bench.state.gate.add_permits(1);
     settle().await;
     bench.stage.consume(batch([6])).await.unwrap();
@@ -175,7 +195,7 @@ async fn stopping_delivers_what_it_can_and_counts_the_rest() {
         settle().await;
     }
     bench.state.gate.add_permits(2);
-    let by = weir_core::Deadline::after(std::time::Duration::from_secs(1));
+    let by = weir_core::Deadline::after(Duration::from_secs(1));
     bench.stage.drain(by).await;
     let arrived = bench.state.arrived.lock().unwrap().concat().len() as f64;
     assert!(arrived > 0.0 && arrived < 23.0);
@@ -186,4 +206,35 @@ async fn stopping_delivers_what_it_can_and_counts_the_rest() {
         23.0 - arrived
     );
     assert!(bench.stage.consume(batch([9])).await.is_err());
+}
+
+/// Batches wait for each other for a while, or until they are enough.
+#[tokio::test(start_paused = true)]
+async fn batches_wait_for_others_to_go_with_them() {
+    let bench = lingering(1000, Duration::from_millis(200), |_| Ok(())).await;
+    bench.state.gate.add_permits(100);
+    let arrived = || bench.state.arrived.lock().unwrap().clone();
+    bench.stage.consume(batch([1])).await.unwrap();
+    settle().await;
+    bench.stage.consume(batch([2])).await.unwrap();
+    settle().await;
+    assert!(arrived().is_empty());
+    tokio::time::sleep(Duration::from_millis(201)).await;
+    settle().await;
+    assert_eq!(arrived(), [vec![1, 2]]);
+    for value in 3..7 {
+        bench.stage.consume(batch([value])).await.unwrap();
+        settle().await;
+    }
+    assert_eq!(arrived(), [vec![1, 2], vec![3, 4, 5, 6]], "four are enough");
+    bench.stage.consume(batch([7])).await.unwrap();
+    bench
+        .stage
+        .drain(weir_core::Deadline::after(Duration::from_secs(1)))
+        .await;
+    assert_eq!(
+        arrived().concat(),
+        [1, 2, 3, 4, 5, 6, 7],
+        "stopping does not wait"
+    );
 }
