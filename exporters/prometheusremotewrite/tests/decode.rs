@@ -71,17 +71,22 @@ fn label(message: &[u8]) -> (String, String) {
     (name, value)
 }
 
-/// Value and time, fields 1 and 2 (or 2 and 3 of an exemplar).
+/// Value and time, fields 1 and 2 (or 2 and 3 of an exemplar), and the start of a sample.
 fn sample(message: &[u8], first: u32) -> Value {
-    let (mut value, mut at) = (0, 0);
+    let (mut value, mut at, mut start) = (0, 0, 0);
     for (number, field) in fields(message) {
         match field {
             Field::Number(bits) if number == first => value = bits,
             Field::Number(ms) if number == first + 1 => at = ms,
+            Field::Number(ms) if number == 3 => start = ms,
             _ => {}
         }
     }
-    json!({"t": time(at), "v": float(value)})
+    let mut sample = json!({"t": time(at), "v": float(value)});
+    if start > 0 {
+        sample["start"] = json!(time(start));
+    }
+    sample
 }
 
 fn histogram(message: &[u8]) -> Value {
