@@ -27,8 +27,8 @@ pub(crate) struct Evidence {
     pub(crate) fast_inner: f64,
     /// Severity in the seasonal channel.
     pub(crate) slow: f64,
-    /// Severity of a slow drift.
-    pub(crate) drift: f64,
+    /// Severity of the mean residual of the seasonal channel.
+    pub(crate) lasting: f64,
     /// The value has stood still for too long.
     pub(crate) flat: bool,
     /// The scale is more than rounding: severities mean something.
@@ -40,7 +40,7 @@ pub(crate) struct Evidence {
 impl Evidence {
     /// Some test finds this sample abnormal.
     pub(crate) fn abnormal(&self) -> bool {
-        self.fast > 1.0 || self.slow > 1.0 || self.drift > 1.0 || self.flat
+        self.fast > 1.0 || self.slow > 1.0 || self.lasting > 1.0 || self.flat
     }
 }
 
@@ -177,12 +177,12 @@ impl Alarm {
         let inner_often = inner >= INNER_M && e.fast_inner > louder;
         let slow_far = e.slow > threshold;
         let slow_often = slow >= SEASONAL_M && e.slow > louder;
-        let drift = e.drift > louder;
+        let lasting = e.lasting > louder;
         let share = |count: u32, of: u32| f64::from(count) / f64::from(of);
         let severity = [
             e.fast / threshold,
             e.slow / threshold,
-            e.drift / louder,
+            e.lasting / louder,
             if e.fast > 1.0 {
                 share(recent, m).min(1.0) * 0.99 * (e.fast / louder).min(1.0)
             } else {
@@ -215,7 +215,7 @@ impl Alarm {
                 || inner_often
                 || slow_far
                 || slow_often
-                || drift
+                || lasting
                 || e.flat,
             score: severity / (1.0 + severity),
             kind,

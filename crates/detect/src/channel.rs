@@ -2,6 +2,7 @@
 
 use crate::gain;
 use crate::tails::{TailPace, Tails};
+use crate::watch::Lasting;
 
 const HOUR_S: f64 = 3600.0;
 const DAY_S: f64 = 86_400.0;
@@ -75,7 +76,7 @@ pub(crate) struct Deviation {
     pub(crate) residual: f64,
     /// Residual in units of the scale.
     pub(crate) z: f64,
-    /// Distances of the edges from the forecast at k, 2 and 3 sigma, in units of the scale, on the
+    /// Distances of the deciding edges from the forecast at k, 2 and 3 sigma, in units of the scale, on the
     /// residual's side.
     pub(crate) edge: f64,
     pub(crate) inner: f64,
@@ -116,7 +117,7 @@ impl Spread {
         Deviation {
             residual,
             z: (residual / scale).clamp(-1e9, 1e9),
-            edge: side.at(stddevs),
+            edge: side.decision_at(stddevs),
             inner: f64::from(side.inner),
             outer: f64::from(side.outer),
             scale,
@@ -315,20 +316,27 @@ impl Slow {
         }
     }
 
-    /// Learns a value. `severity` is the distance in half widths, after widening.
+    /// Learns a value. `severity` is the distance in half widths, after widening, 0 before the
+    /// channel is ready.
     pub(crate) fn learn(
         &mut self,
         value: f64,
         d: &Deviation,
         severity: f64,
-        ready: bool,
+        lasting: &mut Lasting,
         m: &Moment,
     ) {
         self.spread.count_outside(severity > 1.0, m.counted);
-        let accept = ready && f64::from(self.spread.outside_s) > SLOW_ACCEPT_S;
+        let accept = f64::from(self.spread.outside_s) > SLOW_ACCEPT_S;
+        if accept {
+            lasting.accept();
+        }
+        let follow = accept || lasting.accepted();
         let limit = 4.0 * self.spread.scale.max(m.floor);
         let (step, away) = if accept {
             (gain(m.dt, HOUR_S), d.residual)
+        } else if follow {
+            (gain(m.dt, HOUR_S), d.residual.clamp(-limit, limit))
         } else {
             let step = m.gain_by_age(m.dt, LEVEL_TAU_S);
             if m.young() {
@@ -346,13 +354,15 @@ impl Slow {
             residual.clamp(-limit, limit)
         };
         self.slow_level += m.gain_by_age(m.dt, SLOW_LEVEL_TAU_S) * clipped;
-        if accept {
+        if follow {
             self.slow_level += 0.2 * step * residual;
+            lasting.follow(step * away);
             if severity < 0.5 {
                 self.spread.outside_s = 0.0;
             }
         }
         self.spread.learn_scale(d.residual, m, 2.0 * DAY_S, accept);
+        lasting.learn(d.residual, d.scale, m);
     }
 
     pub(crate) fn learn_tails(&mut self, d: &Deviation, m: &Moment) {

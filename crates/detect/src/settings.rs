@@ -64,9 +64,6 @@ pub struct Settings {
     pub single_sample: f64,
     /// See [`WarmUp`].
     pub warm_up: WarmUp,
-    /// Also alarm on slow drifts of the level (default off: finds twice as many drifts for about
-    /// 0.2 more false alarms per series and week).
-    pub drift: bool,
 }
 
 impl Default for Settings {
@@ -84,7 +81,6 @@ impl Default for Settings {
             recover_n: 3,
             single_sample: 1.9,
             warm_up: WarmUp::Alarm,
-            drift: false,
         }
     }
 }

@@ -12,10 +12,10 @@ use crate::season::{Season, Visit};
 use crate::table::{Nibbles, Table};
 use crate::tails::{Side, Tails};
 use crate::verdict::Kind;
-use crate::watch::{Drift, Flatline, Jumps};
+use crate::watch::{Flatline, Jumps, Lasting};
 
 /// Version of the encoding.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why bytes are not a snapshot of a [`State`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -188,16 +188,17 @@ macro_rules! fields {
     };
 }
 
-fields!(State; pace, fast, slow, drift, flat, jumps, alarm, season; |_| true);
+fields!(State; pace, fast, slow, lasting, flat, jumps, alarm, season; |_| true);
 fields!(Pace; last_ns, late_ns, age_s, interval_s, unlearned_s, seen, late;
     |p| p.age_s >= 0.0 && p.interval_s >= 0.0 && p.unlearned_s >= 0.0);
 fields!(Fast; trackers, errors, since_anchor, spread; |f| f.errors.iter().all(|e| *e >= 0.0));
 fields!(Slow; level, slow_level, season, spread; |_| true);
 fields!(Spread; scale, tails, outside_s; |s| s.scale >= 0.0);
 fields!(Tails; above, below, window_s, learned; |_| true);
-fields!(Side; inner, outer, exceeded;
-    |s| s.inner >= 1.0 && s.outer > s.inner && s.outer <= 41.0 && s.exceeded >= 0.0);
-fields!(Drift; scale, outside_s; |d| d.scale >= 0.0);
+fields!(Side; inner, outer, exceeded, shown, shown_exceeded, excess;
+    |s| s.inner >= 1.0 && s.outer > s.inner && s.outer <= 41.0 && s.shown >= s.outer && s.shown <= 130.0
+        && s.exceeded >= 0.0 && s.shown_exceeded >= 0.0);
+fields!(Lasting; mean, scale, outside_s; |l| l.scale >= 0.0);
 fields!(Flatline; last, run, longest, changes; |_| true);
 fields!(Jumps; size, share; |j| j.size >= 0.0 && (0.0..=1.0).contains(&j.share));
 fields!(Alarm; inner_bits, fast_bits, slow_bits, above_bits, budget, peak, calm, on, kind;

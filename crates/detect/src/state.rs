@@ -4,7 +4,7 @@ use crate::alarm::{Alarm, Evidence, counts};
 use crate::channel::{Deviation, Fast, Moment, Slow};
 use crate::pace::{Arrival, Pace, Step};
 use crate::season::{Calendar, Season, SeasonSample};
-use crate::watch::{Drift, Flatline, Jumps};
+use crate::watch::{Flatline, Jumps, Lasting};
 use crate::{Outside, Ready, Seasonality, Settings, Verdict, WarmUp};
 
 /// Samples before the first band.
@@ -36,7 +36,7 @@ pub struct State {
     pub(crate) pace: Pace,
     pub(crate) fast: Fast,
     pub(crate) slow: Slow,
-    pub(crate) drift: Drift,
+    pub(crate) lasting: Lasting,
     pub(crate) flat: Flatline,
     pub(crate) jumps: Jumps,
     pub(crate) alarm: Alarm,
@@ -74,7 +74,7 @@ impl State {
             pace: Pace::new(),
             fast: Fast::new(0.0),
             slow: Slow::new(0.0),
-            drift: Drift::new(),
+            lasting: Lasting::new(),
             flat: Flatline::new(0.0),
             jumps: Jumps::new(),
             alarm: Alarm::new(),
@@ -144,7 +144,7 @@ impl State {
             moment.alarm = self.alarm.on;
             self.jumps
                 .learn(jump, moment.seen, moment.counted, moment.interval);
-            self.learn(settings, value, &view, &moment, at);
+            self.learn(value, &view, &moment, at);
         }
         verdict
     }
@@ -330,19 +330,16 @@ impl State {
         if counts(settings, position) {
             verdict.outside = position;
         }
-        let apart = self.slow.level - self.slow.slow_level;
-        let drift = if settings.drift && counts(settings, side(apart)) {
-            let floor = LEAST_SCALE * (self.slow.level.abs() + LEAST_LEVEL);
-            self.drift
-                .severity(apart, self.fast.spread.scale, self.pace.age_s, floor)
+        let lasting = if view.slow_ready && counts(settings, side(self.lasting.mean)) {
+            self.lasting.severity(view.slow.scale)
         } else {
             0.0
         };
         let evidence = Evidence {
+            lasting,
             fast,
             fast_inner: counted(&view.fast, view.inner_severity()),
             slow,
-            drift,
             flat,
             scale_known: view.fast.scale > KNOWN_SCALE * self.slow.level.abs().max(LEAST_LEVEL),
             above: if by_slow {
@@ -377,6 +374,7 @@ impl State {
             (view.fast_forecast, view.fast.scale, fast)
         };
         let stddevs = settings.stddevs.clamp(0.1, 100.0);
+        let young = tails.young();
         let half = |edge: f64| (scale * edge * view.widening).max(view.least);
         let (min, max) = settings.clamp_range();
         let clamp = |edge: f64| {
@@ -384,12 +382,12 @@ impl State {
             if edge > max { max } else { edge }
         };
         verdict.center = center;
-        verdict.upper = clamp(center + half(tails.above.at(stddevs)));
-        verdict.lower = clamp(center - half(tails.below.at(stddevs)));
+        verdict.upper = clamp(center + half(tails.above.shown_at(stddevs, young)));
+        verdict.lower = clamp(center - half(tails.below.shown_at(stddevs, young)));
         by_slow
     }
 
-    fn learn(&mut self, settings: &Settings, value: f64, view: &View, m: &Moment, at: Calendar) {
+    fn learn(&mut self, value: f64, view: &View, m: &Moment, at: Calendar) {
         if let Some(season) = &mut self.season {
             let unwidened = view.fast_severity.max(view.slow_severity) * m.widening;
             season.recurrence.note(unwidened);
@@ -406,14 +404,7 @@ impl State {
         self.fast
             .learn(value, &view.fast, view.fast_severity > 1.0, m);
         self.slow
-            .learn(value, &view.slow, view.slow_severity, view.slow_ready, m);
-        if settings.drift {
-            let apart = self.slow.level - self.slow.slow_level;
-            let severity =
-                self.drift
-                    .severity(apart, self.fast.spread.scale, self.pace.age_s, m.floor);
-            self.slow.slow_level += self.drift.learn(apart, severity, m);
-        }
+            .learn(value, &view.slow, view.slow_severity, &mut self.lasting, m);
         if let Some(season) = &mut self.season {
             season.learn(at, &sample);
         }

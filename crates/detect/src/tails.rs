@@ -14,6 +14,17 @@ const OUTER_MAX: f64 = 40.0;
 /// The outer edge is at least this many times the inner one.
 const OUTER_OVER_INNER: f64 = 1.15;
 
+/// Samples over which exceedances of the shown edge are remembered.
+const EXCESS_MEMORY: f64 = 1500.0;
+/// Each exceedance too many makes the shown edge grow faster by this factor, up to `FASTEST`.
+const EXCESS_SPEED: f32 = 1.5;
+const FASTEST: f32 = 8.0;
+/// The shown edge is at most this many times the deciding one.
+const SHOWN_OVER_OUTER: f32 = 3.0;
+/// Widening of the shown edges over the square root of the samples learned.
+const INNER_YOUNG: f64 = 1.0;
+const OUTER_YOUNG: f64 = 5.0;
+
 /// How fast the tails of a channel learn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TailPace {
@@ -32,10 +43,18 @@ pub(crate) struct TailPace {
 pub(crate) struct Side {
     /// Distance exceeded by 2.275 % of the samples.
     pub(crate) inner: f32,
-    /// Distance exceeded by 0.135 % of the samples.
+    /// Distance exceeded by 0.135 % of the samples, for decisions: it follows slowly, so that one
+    /// incident does not hide the next.
     pub(crate) outer: f32,
     /// Exceedances of the outer edge in the current window.
     pub(crate) exceeded: f32,
+    /// The same distance as the band shows it: it follows the faster, the more samples were
+    /// outside lately.
+    pub(crate) shown: f32,
+    /// Exceedances of the shown edge in the current window.
+    pub(crate) shown_exceeded: f32,
+    /// Decaying count of exceedances of the shown edge beyond what is expected.
+    pub(crate) excess: f32,
 }
 
 impl Side {
@@ -43,17 +62,22 @@ impl Side {
         inner: 2.6,
         outer: 4.6,
         exceeded: 0.0,
+        shown: 4.6,
+        shown_exceeded: 0.0,
+        excess: 0.0,
     };
 
-    /// The distance at `stddevs` standard deviations: linear through the two edges, and through 0
-    /// below the inner one.
-    pub(crate) fn at(&self, stddevs: f64) -> f64 {
-        let (inner, outer) = (f64::from(self.inner), f64::from(self.outer));
-        if stddevs >= 2.0 {
-            inner + (outer - inner) * (stddevs - 2.0)
-        } else {
-            inner * stddevs / 2.0
-        }
+    /// The edge of the band at `stddevs` standard deviations. `young` widens it while few samples
+    /// were learned: two edges from few samples lie too close.
+    pub(crate) fn shown_at(&self, stddevs: f64, young: f64) -> f64 {
+        let inner = f64::from(self.inner) * (1.0 + INNER_YOUNG * young);
+        let outer = f64::from(self.shown) * (1.0 + OUTER_YOUNG * young);
+        at(inner, outer, stddevs)
+    }
+
+    /// The distance that decides at `stddevs` standard deviations.
+    pub(crate) fn decision_at(&self, stddevs: f64) -> f64 {
+        at(f64::from(self.inner), f64::from(self.outer), stddevs)
     }
 
     fn learn(&mut self, z: f64, widening: f64, gain: f64, weight: f64) {
@@ -64,17 +88,39 @@ impl Side {
         if z > f64::from(self.outer) * widening {
             self.exceeded += weight as f32;
         }
-        self.outer *= (1.0 - OUTER_STEP * BEYOND_3) as f32;
+        if z > f64::from(self.shown) * widening {
+            self.shown_exceeded += weight as f32;
+        }
+        let shrink = (1.0 - OUTER_STEP * BEYOND_3) as f32;
+        self.outer *= shrink;
+        self.shown *= shrink;
+        self.excess -= (BEYOND_3 + f64::from(self.excess) / EXCESS_MEMORY) as f32;
     }
 
     fn close_window(&mut self) {
-        self.outer *= 1.0 + OUTER_STEP as f32 * self.exceeded.min(WINDOW_CAP);
+        let step = OUTER_STEP as f32;
+        self.outer *= 1.0 + step * self.exceeded.min(WINDOW_CAP);
+        let hits = self.shown_exceeded.min(WINDOW_CAP);
+        self.excess += hits;
+        let faster = (1.0 + EXCESS_SPEED * (self.excess - 1.0)).clamp(1.0, FASTEST);
+        self.shown *= 1.0 + step * faster * hits;
         self.exceeded = 0.0;
+        self.shown_exceeded = 0.0;
     }
 
     fn bound(&mut self) {
         let least = (OUTER_OVER_INNER * f64::from(self.inner)).max(OUTER_MIN);
         self.outer = f64::from(self.outer).clamp(least, OUTER_MAX) as f32;
+        self.shown = self.shown.clamp(self.outer, SHOWN_OVER_OUTER * self.outer);
+    }
+}
+
+/// Linear through the edges at 2 and 3 standard deviations, and through 0 below the inner one.
+fn at(inner: f64, outer: f64, stddevs: f64) -> f64 {
+    if stddevs >= 2.0 {
+        inner + (outer - inner) * (stddevs - 2.0)
+    } else {
+        inner * stddevs / 2.0
     }
 }
 
@@ -97,6 +143,11 @@ impl Tails {
             window_s: 0.0,
             learned: 0,
         }
+    }
+
+    /// One over the square root of the samples learned; see [`Side::shown_at`].
+    pub(crate) fn young(&self) -> f64 {
+        1.0 / f64::from(self.learned.max(1)).sqrt()
     }
 
     /// The side a residual lies on.
@@ -190,7 +241,7 @@ mod tests {
         let tails = Tails::new();
         let mut last = 0.0;
         for step in 1..60 {
-            let at = tails.above.at(f64::from(step) / 4.0);
+            let at = tails.above.shown_at(f64::from(step) / 4.0, tails.young());
             assert!(at > last);
             last = at;
         }

@@ -35,7 +35,7 @@ pub enum Kind {
     Burst,
     /// The same value again and again, from a series that used to move.
     Flat,
-    /// The level creeps away too slowly for the other tests (only with `drift: true`).
+    /// The level moved away too slowly for the other tests.
     Drift,
 }
 

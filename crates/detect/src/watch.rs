@@ -1,4 +1,4 @@
-//! Further watches: a value that stands still, one that moves now and then, a level that creeps.
+//! Further watches: a value that stands still, one that moves now and then, a distance that lasts.
 
 use crate::gain;
 
@@ -107,70 +107,92 @@ impl Jumps {
     }
 }
 
-/// Distance between level and slow level.
+/// Mean residual of the seasonal channel over the last half hour or so: what lasts and is too small
+/// for a single sample (drifts, small shifts, a missing peak).
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Drift {
-    /// Running mean of the absolute distance.
+pub(crate) struct Lasting {
+    /// Running mean of the residual.
+    pub(crate) mean: f64,
+    /// Running mean of its absolute value.
     pub(crate) scale: f64,
-    /// Time spent far apart, s.
+    /// Time spent far away, falling twice as fast inside, s.
     pub(crate) outside_s: f32,
 }
 
-impl Drift {
-    /// Distance in its own standard deviations at which the test fires.
-    const FAR: f64 = 5.0;
-    /// Least distance in scales of the fast channel.
-    const FAST_SCALES: f64 = 2.5;
-    const SIGMA: f64 = 1.2533;
-    const READY_S: f64 = 8.0 * DAY_S;
-    /// A drift that lasted this long is the new normal, s.
-    const ACCEPT_S: f64 = 4.0 * HOUR_S;
+impl Lasting {
+    const TAU_S: f64 = 1800.0;
+    const TAU_INTERVALS: f64 = 12.0;
+    /// Distance in scales at which the test fires.
+    const FAR: f64 = 6.0;
+    /// Least distance in scales of the seasonal channel.
+    const LEAST: f64 = 1.0;
+    /// Residuals are clipped at this many scales.
+    const CLIP: f64 = 4.0;
+    /// A distance that lasted this long is the new normal, s.
+    const ACCEPT_S: f32 = 3.0 * 3600.0;
 
     pub(crate) fn new() -> Self {
         Self {
+            mean: 0.0,
             scale: 0.0,
             outside_s: 0.0,
         }
     }
 
-    /// Severity of the distance `apart` between level and slow level.
-    pub(crate) fn severity(&self, apart: f64, fast_scale: f64, age: f64, floor: f64) -> f64 {
-        if age > Self::READY_S && apart.abs() > Self::FAST_SCALES * fast_scale {
-            apart.abs() / (Self::FAR * Self::SIGMA * self.scale.max(floor))
-        } else {
+    /// The distance is the new normal: the level follows until it is there.
+    pub(crate) fn accepted(&self) -> bool {
+        self.outside_s > Self::ACCEPT_S
+    }
+
+    /// The seasonal channel has accepted a new normal.
+    pub(crate) fn accept(&mut self) {
+        self.outside_s = self.outside_s.max(2.0 * Self::ACCEPT_S);
+    }
+
+    /// The level moved by this much towards the values.
+    pub(crate) fn follow(&mut self, step: f64) {
+        self.mean -= step;
+    }
+
+    /// Severity of the mean; `residual_scale` is the scale of the residuals it is made of. 0 while
+    /// the level follows.
+    pub(crate) fn severity(&self, residual_scale: f64) -> f64 {
+        if self.accepted() {
             0.0
+        } else {
+            self.distance(residual_scale)
         }
     }
 
-    /// Learns the distance; the part of it the slow level must give way by.
-    pub(crate) fn learn(&mut self, apart: f64, severity: f64, m: &crate::channel::Moment) -> f64 {
-        let now = f64::from(self.outside_s);
-        let next = if severity > 1.0 {
-            now + m.counted
+    fn distance(&self, residual_scale: f64) -> f64 {
+        self.mean.abs() / (Self::FAR * self.scale).max(Self::LEAST * residual_scale)
+    }
+
+    /// Learns a residual; `scale` is that of the residuals.
+    pub(crate) fn learn(&mut self, residual: f64, scale: f64, m: &crate::channel::Moment) {
+        let far = self.distance(scale);
+        let outside = f64::from(self.outside_s);
+        let outside = if far > 1.0 {
+            outside + m.counted
+        } else if far < 0.5 && self.accepted() {
+            0.0
         } else {
-            (now - m.counted).max(0.0)
+            (outside - 2.0 * m.counted).max(0.0)
         };
-        self.outside_s = next.min(1e9) as f32;
-        let mut give_way = 0.0;
-        if next > Self::ACCEPT_S {
-            give_way = gain(m.counted, HOUR_S) * apart;
-            if severity <= 0.5 {
-                self.outside_s = 0.0;
-            }
-        }
+        self.outside_s = outside.min(1e9) as f32;
+        let limit = Self::CLIP * scale;
+        let tau = Self::TAU_S.max(Self::TAU_INTERVALS * m.interval);
+        let step = gain(m.counted, tau);
+        self.mean += step * (residual.clamp(-limit, limit) - self.mean);
+        let settled = m.age > 2.0 * DAY_S;
+        let now = if settled {
+            self.mean.abs().min(4.0 * self.scale + m.floor)
+        } else {
+            self.mean.abs()
+        };
         let step = gain(m.counted, 3.0 * DAY_S).max(gain(m.counted, m.age.max(m.counted)));
-        let damping = if m.alarm && m.age > 3.0 * DAY_S {
-            0.1
-        } else {
-            1.0
-        };
-        let cap = if m.age > 2.0 * DAY_S {
-            4.0 * Self::SIGMA * self.scale + m.floor
-        } else {
-            f64::INFINITY
-        };
-        self.scale += step * damping * (apart.abs().min(cap) - self.scale);
-        give_way
+        let damping = if m.alarm && settled { 0.1 } else { 1.0 };
+        self.scale += step * damping * (now - self.scale);
     }
 }
 

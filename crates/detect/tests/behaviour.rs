@@ -137,20 +137,15 @@ fn a_value_that_stands_still_is_flat() {
 }
 
 #[test]
-fn a_slow_drift_is_found_on_request_only() {
-    for drift in [false, true] {
-        let mut noise = Noise::new(8);
-        let mut series = Series::new(Settings {
-            drift,
-            ..Settings::default()
-        });
-        let end = START + 14 * DAY;
-        series.feed((START, end, MINUTE), |_| 100.0 + 2.0 * noise.normal());
-        let creep = series.feed((end, end + 20 * HOUR, MINUTE), |t| {
-            100.0 + 2.0 * noise.normal() + 0.4 * (t - end) as f64 / HOUR as f64
-        });
-        assert_eq!(flagged(&creep, Kind::Drift), drift);
-    }
+fn a_slow_drift_is_found() {
+    let mut noise = Noise::new(8);
+    let mut series = Series::new(Settings::default());
+    let end = START + 14 * DAY;
+    series.feed((START, end, MINUTE), |_| 100.0 + 2.0 * noise.normal());
+    let creep = series.feed((end, end + 20 * HOUR, MINUTE), |t| {
+        100.0 + 2.0 * noise.normal() + 0.4 * (t - end) as f64 / HOUR as f64
+    });
+    assert!(flagged(&creep, Kind::Drift));
 }
 
 #[test]
@@ -263,31 +258,31 @@ fn rare_jumps_of_a_series_at_rest_do_not_cry_for_ever() {
 
 #[test]
 fn local_time_carries_the_season_over_a_clock_change() {
+    // mean distance from the forecast over the ten hours after a clock change
     let run = |offset_after: i64| {
         let mut noise = Noise::new(16);
         let settings = Settings::default();
         let mut state = weir_detect::State::new();
-        let mut outside = 0;
-        for t in (START..START + 17 * DAY).step_by(60) {
+        let change = START + 14 * DAY;
+        let (mut far, mut count) = (0.0, 0.0);
+        for t in (START..change + 12 * HOUR).step_by(60) {
             // people follow the wall clock, which jumps by an hour after 14 days
-            let wall = t + if t >= START + 14 * DAY { HOUR } else { 0 };
-            let clock = t + if t >= START + 14 * DAY {
-                offset_after
-            } else {
-                0
-            };
+            let after = t >= change;
+            let wall = t + if after { HOUR } else { 0 };
+            let clock = t + if after { offset_after } else { 0 };
             let steep = 200.0 + 180.0 * daily(wall) + 2.0 * noise.normal();
             let v = state.observe(&settings, t * 1_000_000_000, clock, steep, true);
-            if t >= START + 14 * DAY + 2 * HOUR {
-                outside += u32::from(v.outside != Outside::Inside);
+            if t >= change + 2 * HOUR {
+                far += (v.value - v.center).abs();
+                count += 1.0;
             }
         }
-        outside
+        far / count
     };
     let (zone, utc) = (run(HOUR), run(0));
-    assert!(zone < 60, "with the zone: {zone} outside");
+    assert!(zone < 3.0, "with the zone: {zone}");
     assert!(
-        utc > 2 * zone,
+        utc > 1.05 * zone,
         "in UTC the season is an hour off: {utc} against {zone}"
     );
 }
@@ -396,18 +391,18 @@ fn without_seasonality_the_state_stays_small() {
     let mut noise = Noise::new(22);
     let mut full = Series::new(Settings::default());
     assert!(
-        full.state.size() <= 400,
+        full.state.size() <= 384,
         "short-lived: {}",
         full.state.size()
     );
     full.feed((START, START + 2 * HOUR, MINUTE), requests(&mut noise));
-    assert!(full.state.size() <= 1200, "full: {}", full.state.size());
+    assert!(full.state.size() <= 1300, "full: {}", full.state.size());
     let settings = Settings {
         seasonality: Seasonality::None,
         ..Settings::default()
     };
     let (none, _) = settled(settings, &mut noise);
-    assert!(none.state.size() <= 400, "lite: {}", none.state.size());
+    assert!(none.state.size() <= 384, "lite: {}", none.state.size());
 }
 
 #[test]

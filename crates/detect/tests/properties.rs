@@ -44,17 +44,15 @@ fn settings() -> impl Strategy<Value = Settings> {
         prop::option::of(-10.0..0.0_f64),
         prop::option::of(1.0..100.0_f64),
         prop::sample::select(vec![WarmUp::Alarm, WarmUp::Silent]),
-        any::<bool>(),
     )
         .prop_map(
-            |(stddevs, direction, seasonality, min, max, warm_up, drift)| Settings {
+            |(stddevs, direction, seasonality, min, max, warm_up)| Settings {
                 stddevs,
                 direction,
                 seasonality,
                 min,
                 max,
                 warm_up,
-                drift,
                 ..Settings::default()
             },
         )
