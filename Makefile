@@ -2,14 +2,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test fmt clippy unit checks deny conformance interop moto build bench tools
+.PHONY: help run test fmt clippy unit checks deny conformance interop moto test-kube build bench tools
 
 CARGO ?= cargo
 KIT ?= ../shared/conformance
 VENV ?= target/venv
 
 help: ## Show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: tools ## Build the program and run its demo (about a minute, then it ends by itself)
 	$(CARGO) build --locked --profile release-fast
@@ -54,6 +54,14 @@ moto: ## What it sends to AWS, against moto's services with their checks of sign
 	@[ -x $(VENV)-moto/bin/python ] || python3 -m venv $(VENV)-moto
 	$(VENV)-moto/bin/pip install --quiet --disable-pip-version-check -r tests/moto/requirements.txt
 	$(VENV)-moto/bin/python tests/moto/run.py --binary target/debug/weir
+
+test-kube: ## The DaemonSet example on a real kube-apiserver with etcd, built from its Go modules (needs root and Go)
+	$(CARGO) build --locked
+	@command -v etcd >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q etcd-server; }
+	tests/kube/build.sh
+	@[ -x $(VENV)-kube/bin/python ] || python3 -m venv $(VENV)-kube
+	$(VENV)-kube/bin/pip install --quiet --disable-pip-version-check -r tests/kube/requirements.txt
+	timeout 600 $(VENV)-kube/bin/python tests/kube/run.py --binary target/debug/weir --apiserver target/kube/kube-apiserver
 
 conformance: ## The conformance kit, where it is present: no case may fail that passed before
 	@if [ -d $(KIT) ]; then \

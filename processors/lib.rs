@@ -10,4 +10,4 @@ mod matching;
 #[cfg(test)]
 mod testing;
 
-weir_core::components!(ProcessorEntry: anomaly, attributes, batch, cumulativetodelta, deltatocumulative, deltatorate, filter, memory_limiter, metricsgeneration, metricstransform, resource, resourcedetection);
+weir_core::components!(ProcessorEntry: anomaly, attributes, batch, cumulativetodelta, deltatocumulative, deltatorate, filter, #[cfg(feature = "kubernetes")] k8sattributes, memory_limiter, metricsgeneration, metricstransform, resource, resourcedetection);

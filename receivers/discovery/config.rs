@@ -135,6 +135,22 @@ pub(crate) struct Selector {
     pub(crate) field: String,
 }
 
+/// `attach_metadata` of an entry: each needs a watch of these objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AttachMetadata {
+    /// Labels and annotations of the node; pods on an unknown node have no targets.
+    pub(crate) node: bool,
+    /// Labels and annotations of the namespace.
+    pub(crate) namespace: bool,
+    /// Name of the deployment behind a pod.
+    pub(crate) deployment: bool,
+    /// Name of the job behind a pod; it needs no watch.
+    pub(crate) job: bool,
+    /// Name of the cron job behind a pod.
+    pub(crate) cronjob: bool,
+}
+
 /// An entry of `kubernetes_sd_configs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -149,22 +165,16 @@ pub(crate) struct KubernetesSdConfig {
     pub(crate) namespaces: Namespaces,
     /// Filters.
     pub(crate) selectors: Vec<Selector>,
+    /// Labels of other objects.
+    pub(crate) attach_metadata: AttachMetadata,
 }
 
 impl Validate for KubernetesSdConfig {
     fn validate(&self, errors: &mut Errors) {
-        match self.role {
-            None => errors.push(
-                "role",
-                "role missing (one of: pod, service, endpoints, node)",
-                "add role: pod",
-            ),
-            Some(Role::EndpointSlice) => errors.push(
-                "role",
-                "role `endpointslice` is known but not offered yet",
-                "use role: endpoints",
-            ),
-            Some(_) => {}
+        if self.role.is_none() {
+            let text =
+                "role missing (one of: pod, service, endpoints, endpointslice, node, ingress)";
+            errors.push("role", text, "add role: pod");
         }
         if !self.api_server.is_empty() && !self.kubeconfig_file.is_empty() {
             let text = "cannot use 'kubeconfig_file' and 'api_server' simultaneously";
@@ -191,9 +201,13 @@ impl Validate for KubernetesSdConfig {
                 Role::Node => (&[Role::Node], "node"),
                 Role::Service => (&[Role::Service], "service"),
                 Role::Ingress => (&[Role::Ingress], "ingress"),
-                Role::Endpoints | Role::EndpointSlice => (
+                Role::Endpoints => (
                     &[Role::Pod, Role::Service, Role::Endpoints],
                     "pod, service, endpoints",
+                ),
+                Role::EndpointSlice => (
+                    &[Role::Pod, Role::Service, Role::EndpointSlice],
+                    "pod, service, endpointslice",
                 ),
             };
             if !selector.role.is_some_and(|role| allowed.contains(&role)) {

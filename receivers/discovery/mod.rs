@@ -96,7 +96,7 @@ fn start_kubernetes(
     for (i, config) in configs.iter().enumerate() {
         cx.tasks.spawn(
             task,
-            kubernetes::run(i, config.clone(), updates.clone(), stop.clone()),
+            kubernetes::run(i, config.clone(), cx.clone(), updates.clone(), stop.clone()),
         );
     }
 }

@@ -365,12 +365,13 @@ pub struct Registry {
 /// Declares a family's components: the modules, and the table `COMPONENTS` of their `Kind` types.
 ///
 /// `components!(ExporterEntry: awsemf, debug)` in `exporters/lib.rs` expands to `pub mod awsemf;` and so on
-/// and a table of `ExporterEntry::of::<awsemf::Kind>()`.
+/// and a table of `ExporterEntry::of::<awsemf::Kind>()`. A component that a build may lack has its
+/// `#[cfg(...)]` in front.
 #[macro_export]
 macro_rules! components {
-    ($entry:ident: $($name:ident),* $(,)?) => {
-        $(pub mod $name;)*
+    ($entry:ident: $($(#[$only:meta])* $name:ident),* $(,)?) => {
+        $($(#[$only])* pub mod $name;)*
         /// All components of this family.
-        pub const COMPONENTS: &[$crate::$entry] = &[$($crate::$entry::of::<$name::Kind>()),*];
+        pub const COMPONENTS: &[$crate::$entry] = &[$($(#[$only])* $crate::$entry::of::<$name::Kind>()),*];
     };
 }

@@ -117,6 +117,11 @@ impl Tasks {
             .is_ok()
     }
 
+    /// Whether these are the same tasks, those of one graph.
+    pub fn same(&self, other: &Tasks) -> bool {
+        Arc::ptr_eq(&self.panics, &other.panics)
+    }
+
     /// Tasks running now.
     pub fn len(&self) -> usize {
         self.tracker.len()

@@ -5,9 +5,11 @@
 
 pub mod emf;
 pub mod faults;
+pub mod kubernetes;
 pub mod mock;
 pub mod points;
 pub mod sigv4;
 
 pub use faults::{Fault, FaultServer};
+pub use kubernetes::KubernetesApi;
 pub use mock::{MockServer, Recorded};

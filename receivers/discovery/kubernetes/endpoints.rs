@@ -1,429 +1,345 @@
-//! Targets of endpoints, with what is known of the service and the pods behind them
-//! (prometheus-receiver 3.4).
+//! Targets of endpoints and endpoint slices, with what is known of the service and the pods behind
+//! them (prometheus-receiver 3.4).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::StreamExt as _;
-use futures_util::stream::{BoxStream, select_all};
-use kube::api::ObjectMeta;
-use kube::core::DynamicObject;
-use kube::runtime::watcher::Event;
-use serde::Deserialize;
-use tracing::warn;
+use weir_kube::{
+    Changes, Endpoints, Key, Metadata, PackedPod, Pod, Slice, Slim, TargetRef, Watch, key,
+};
 
+use super::super::TargetLabels;
 use super::super::config::Role;
-use super::super::{Group, TargetLabels};
-use super::{Meta, Pod, Scope, Status, join, pod_labels, roles};
+use super::labels::{Attached, Meta, join, label_name};
+use super::pod::{pod_labels, put_container};
+use super::{Scope, View};
 
-/// Namespace and name.
-type Key = (String, String);
+/// Says of which service a slice is a part.
+const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Subset {
-    addresses: Vec<Address>,
-    not_ready_addresses: Vec<Address>,
-    ports: Vec<EndpointPort>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Address {
-    ip: String,
-    hostname: String,
-    node_name: String,
-    target_ref: Option<TargetRef>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct TargetRef {
-    kind: String,
-    name: String,
-    namespace: String,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct EndpointPort {
-    name: String,
-    port: u32,
+/// An address with a port.
+pub(super) struct Part {
+    /// Labels of this endpoint.
+    meta: Meta,
+    address: String,
+    port: Option<i64>,
     protocol: String,
+    node: String,
+    target: Option<TargetRef>,
 }
 
-/// Endpoints with the labels that all their targets have.
-struct Endpoints {
-    meta: Meta,
-    subsets: Vec<Subset>,
+/// What stands behind a service, in its older or its newer form.
+pub(super) trait Behind: Slim {
+    const ROLE: Role;
+    const KIND: &'static str;
+    fn metadata(&self) -> &Metadata;
+    /// Name of the service.
+    fn service(&self) -> &str;
+    /// Labels of all targets.
+    fn common(&self) -> Meta;
+    /// All addresses with all ports.
+    fn parts(&self) -> Vec<Part>;
+    /// The objects behind the addresses.
+    fn references(&self) -> impl Iterator<Item = &TargetRef>;
 }
 
-/// What targets take from a pod.
-struct PodView {
-    meta: Meta,
-    ip: String,
-    ports: Vec<PodPort>,
+/// The key of a pod behind an address.
+fn pod_key(target: &TargetRef) -> Option<String> {
+    (target.kind == "Pod").then(|| key(&target.namespace, &target.name))
 }
 
-struct PodPort {
-    number: u32,
-    protocol: String,
-    meta: Meta,
-}
-
-fn view(pod: &Pod) -> PodView {
-    let default = Status::default();
-    let status = pod.status.as_ref().unwrap_or(&default);
-    let regular = pod.spec.containers.iter().map(|c| (c, "false"));
-    let init = pod.spec.init_containers.iter().map(|c| (c, "true"));
-    let mut ports = Vec::new();
-    for (container, init) in regular.chain(init) {
-        for port in &container.ports {
-            let mut meta = Meta::default();
-            meta.put("pod_container_name", &container.name);
-            meta.put("pod_container_image", &container.image);
-            meta.put("pod_container_init", init);
-            meta.put("pod_container_port_name", &port.name);
-            let number = port.container_port.to_string();
-            meta.put("pod_container_port_number", &number);
-            ports.push(PodPort {
-                number: port.container_port,
-                protocol: port.protocol.clone(),
-                meta,
-            });
-        }
-    }
-    PodView {
-        meta: pod_labels(pod, status),
-        ip: status.pod_ip.clone(),
-        ports,
+fn put_target(meta: &mut Meta, prefix: &str, target: Option<&TargetRef>) {
+    if let Some(target) = target {
+        meta.put(&format!("{prefix}_address_target_kind"), &target.kind);
+        meta.put(&format!("{prefix}_address_target_name"), &target.name);
     }
 }
 
-/// The objects of one kind.
-struct Cache<T> {
-    items: BTreeMap<Key, T>,
-    /// What a listing under way has named.
-    listed: BTreeSet<Key>,
-    complete: bool,
-}
+impl Behind for Endpoints {
+    const ROLE: Role = Role::Endpoints;
+    const KIND: &'static str = "endpoints";
 
-impl<T> Default for Cache<T> {
-    fn default() -> Self {
-        Self {
-            items: BTreeMap::new(),
-            listed: BTreeSet::new(),
-            complete: false,
-        }
-    }
-}
-
-fn key(metadata: &ObjectMeta) -> Key {
-    let part = |part: &Option<String>| part.clone().unwrap_or_default();
-    (part(&metadata.namespace), part(&metadata.name))
-}
-
-impl<T> Cache<T> {
-    /// Takes an event; the objects that may have changed are added to `changed`.
-    fn take<K: kube::Resource>(
-        &mut self,
-        event: Event<K>,
-        view: impl Fn(&K) -> T,
-        changed: &mut BTreeSet<Key>,
-    ) {
-        match event {
-            Event::Init => self.listed.clear(),
-            Event::InitApply(object) => {
-                let key = key(object.meta());
-                self.listed.insert(key.clone());
-                self.items.insert(key.clone(), view(&object));
-                changed.insert(key);
-            }
-            Event::InitDone => {
-                let listed = std::mem::take(&mut self.listed);
-                changed.extend(
-                    self.items
-                        .keys()
-                        .filter(|key| !listed.contains(*key))
-                        .cloned(),
-                );
-                self.items.retain(|key, _| listed.contains(key));
-                self.complete = true;
-            }
-            Event::Apply(object) => {
-                let key = key(object.meta());
-                self.items.insert(key.clone(), view(&object));
-                changed.insert(key);
-            }
-            Event::Delete(object) => {
-                let key = key(object.meta());
-                self.items.remove(&key);
-                changed.insert(key);
-            }
-        }
-    }
-}
-
-/// Endpoints, services and pods, and which groups are to be built again.
-#[derive(Default)]
-struct Joined {
-    at: usize,
-    endpoints: Cache<Endpoints>,
-    services: Cache<Meta>,
-    pods: Cache<PodView>,
-    due: BTreeSet<Key>,
-    published: bool,
-}
-
-enum Change {
-    Endpoints(Event<DynamicObject>),
-    Service(Event<DynamicObject>),
-    Pod(Event<Pod>),
-}
-
-impl Joined {
-    fn take(&mut self, change: Change) {
-        match change {
-            Change::Endpoints(event) => {
-                let view = |object: &DynamicObject| {
-                    let mut meta = Meta::default();
-                    let (namespace, name) = key(&object.metadata);
-                    meta.put("namespace", &namespace);
-                    meta.put("endpoints_name", &name);
-                    meta.put_object("endpoints", &object.metadata);
-                    Endpoints {
-                        meta,
-                        subsets: roles::part(object, "subsets"),
-                    }
-                };
-                self.endpoints.take(event, view, &mut self.due);
-            }
-            Change::Service(event) => {
-                // a service and its endpoints have the same name
-                let view = |object: &DynamicObject| {
-                    let mut meta = Meta::default();
-                    roles::service_labels(object, &mut meta);
-                    meta
-                };
-                self.services.take(event, view, &mut self.due);
-            }
-            Change::Pod(event) => {
-                let mut pods = BTreeSet::new();
-                self.pods.take(event, view, &mut pods);
-                let of_changed = |(_, endpoints): &(&Key, &Endpoints)| {
-                    let subsets = endpoints.subsets.iter();
-                    subsets
-                        .flat_map(|s| s.addresses.iter().chain(&s.not_ready_addresses))
-                        .filter_map(pod_of)
-                        .any(|pod| pods.contains(&pod))
-                };
-                let touched = self.endpoints.items.iter().filter(of_changed);
-                self.due.extend(touched.map(|(key, _)| key.clone()));
-            }
-        }
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
     }
 
-    /// The groups that are due, once everything has been listed.
-    fn groups(&mut self) -> Option<Vec<Group>> {
-        let complete = self.endpoints.complete && self.services.complete && self.pods.complete;
-        if !complete || (self.published && self.due.is_empty()) {
-            return None;
-        }
-        self.published = true;
-        let due = std::mem::take(&mut self.due);
-        Some(due.iter().map(|key| self.group(key)).collect())
+    fn service(&self) -> &str {
+        &self.metadata.name
     }
 
-    fn group(&self, key: &Key) -> Group {
-        let (namespace, name) = key;
-        let endpoints = self.endpoints.items.get(key);
-        Group {
-            source: format!("kubernetes/{}/endpoints/{namespace}/{name}", self.at),
-            targets: endpoints.map_or_else(Vec::new, |endpoints| self.targets(key, endpoints)),
-        }
+    fn common(&self) -> Meta {
+        let mut meta = Meta::default();
+        meta.put("namespace", &self.metadata.namespace);
+        meta.put("endpoints_name", &self.metadata.name);
+        meta.put_object("endpoints", &self.metadata);
+        meta
     }
 
-    fn targets(&self, key: &Key, endpoints: &Endpoints) -> Vec<TargetLabels> {
-        let mut common = endpoints.meta.clone();
-        if let Some(service) = self.services.items.get(key) {
-            common.0.extend(service.0.clone());
-        }
-        let mut targets = Vec::new();
-        // ports of a pod that are targets already
-        let mut covered: BTreeMap<Key, BTreeSet<u32>> = BTreeMap::new();
-        for subset in &endpoints.subsets {
-            let ready = subset.addresses.iter().map(|a| (a, "true"));
-            let unready = subset.not_ready_addresses.iter().map(|a| (a, "false"));
+    fn parts(&self) -> Vec<Part> {
+        let mut parts = Vec::new();
+        for subset in &self.subsets {
+            let ready = subset.addresses.iter().map(|address| (address, "true"));
+            let unready = subset
+                .not_ready_addresses
+                .iter()
+                .map(|address| (address, "false"));
             for port in &subset.ports {
                 for (address, ready) in ready.clone().chain(unready.clone()) {
-                    let mut meta = common.clone();
-                    put_address(&mut meta, address, port, ready);
-                    if let Some(key) = pod_of(address)
-                        && let Some(pod) = self.pods.items.get(&key)
-                    {
-                        meta.0.extend(pod.meta.0.clone());
-                        if let Some(found) = pod.ports.iter().find(|p| p.number == port.port) {
-                            meta.0.extend(found.meta.0.clone());
-                            meta.put("pod_container_port_protocol", &port.protocol);
-                        }
-                        covered.entry(key).or_default().insert(port.port);
-                    }
-                    targets.push(meta.at(join(&address.ip, port.port)));
+                    let mut meta = Meta::default();
+                    meta.put("endpoint_port_name", &port.name);
+                    meta.put("endpoint_port_protocol", &port.protocol);
+                    meta.put("endpoint_ready", ready);
+                    meta.put("endpoint_hostname", &address.hostname);
+                    meta.put("endpoint_node_name", &address.node_name);
+                    put_target(&mut meta, "endpoint", address.target_ref.as_ref());
+                    parts.push(Part {
+                        meta,
+                        address: address.ip.clone(),
+                        port: port.port,
+                        protocol: port.protocol.clone(),
+                        node: address.node_name.clone(),
+                        target: address.target_ref.clone(),
+                    });
                 }
             }
         }
-        // The other ports of these pods are targets too.
-        for (key, ports) in &covered {
-            let Some(pod) = self.pods.items.get(key).filter(|pod| !pod.ip.is_empty()) else {
-                continue;
-            };
-            for port in pod
-                .ports
-                .iter()
-                .filter(|port| !ports.contains(&port.number))
-            {
-                let mut meta = common.clone();
-                meta.0.extend(pod.meta.0.clone());
-                meta.0.extend(port.meta.0.clone());
-                meta.put("pod_container_port_protocol", &port.protocol);
-                targets.push(meta.at(join(&pod.ip, port.number)));
+        parts
+    }
+
+    fn references(&self) -> impl Iterator<Item = &TargetRef> {
+        let subsets = self.subsets.iter();
+        let addresses = subsets.flat_map(|s| s.addresses.iter().chain(&s.not_ready_addresses));
+        addresses.filter_map(|address| address.target_ref.as_ref())
+    }
+}
+
+impl Behind for Slice {
+    const ROLE: Role = Role::EndpointSlice;
+    const KIND: &'static str = "endpointslice";
+
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    fn service(&self) -> &str {
+        self.metadata
+            .labels
+            .get(SERVICE_LABEL)
+            .map_or("", String::as_str)
+    }
+
+    fn common(&self) -> Meta {
+        let mut meta = Meta::default();
+        meta.put("namespace", &self.metadata.namespace);
+        meta.put("endpointslice_name", &self.metadata.name);
+        meta.put("endpointslice_address_type", &self.address_type);
+        meta.put_object("endpointslice", &self.metadata);
+        meta
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        let mut parts = Vec::new();
+        for port in &self.ports {
+            for endpoint in &self.endpoints {
+                let mut meta = Meta::default();
+                meta.put_some("endpointslice_port", port.port);
+                meta.put("endpointslice_port_name", &port.name);
+                meta.put("endpointslice_port_protocol", &port.protocol);
+                meta.put("endpointslice_port_app_protocol", &port.app_protocol);
+                let conditions = endpoint.conditions;
+                meta.put_some("endpointslice_endpoint_conditions_ready", conditions.ready);
+                meta.put_some(
+                    "endpointslice_endpoint_conditions_serving",
+                    conditions.serving,
+                );
+                let ending = conditions.terminating;
+                meta.put_some("endpointslice_endpoint_conditions_terminating", ending);
+                meta.put_some(
+                    "endpointslice_endpoint_hostname",
+                    endpoint.hostname.as_ref(),
+                );
+                meta.put_some(
+                    "endpointslice_endpoint_node_name",
+                    endpoint.node_name.as_ref(),
+                );
+                meta.put_some("endpointslice_endpoint_zone", endpoint.zone.as_ref());
+                put_target(&mut meta, "endpointslice", endpoint.target_ref.as_ref());
+                for (key, value) in &endpoint.deprecated_topology {
+                    let key = label_name(key);
+                    meta.put(&format!("endpointslice_endpoint_topology_{key}"), value);
+                    meta.put(
+                        &format!("endpointslice_endpoint_topology_present_{key}"),
+                        "true",
+                    );
+                }
+                for address in &endpoint.addresses {
+                    parts.push(Part {
+                        meta: meta.clone(),
+                        address: address.clone(),
+                        port: port.port,
+                        protocol: port.protocol.clone(),
+                        node: endpoint.node_name.clone().unwrap_or_default(),
+                        target: endpoint.target_ref.clone(),
+                    });
+                }
             }
+        }
+        parts
+    }
+
+    fn references(&self) -> impl Iterator<Item = &TargetRef> {
+        self.endpoints
+            .iter()
+            .filter_map(|endpoint| endpoint.target_ref.as_ref())
+    }
+}
+
+/// Endpoints, services, pods, and what is attached.
+pub(super) struct Joined<T> {
+    objects: Watch<T>,
+    services: Watch<Metadata>,
+    pods: Watch<PackedPod>,
+    attached: Attached,
+}
+
+impl<T: Behind> Joined<T> {
+    pub(super) fn new(scope: &Scope<'_>, attached: Attached) -> Self {
+        Self {
+            objects: scope.watch(T::ROLE),
+            services: scope.watch(Role::Service),
+            pods: scope.watch(Role::Pod),
+            attached,
+        }
+    }
+
+    fn of_pods(&self, pods: &BTreeSet<Key>) -> BTreeSet<Key> {
+        let touched = |object: &T| {
+            let mut keys = object.references().filter_map(pod_key);
+            keys.any(|key| pods.contains(key.as_str()))
+        };
+        let all = self.objects.all().into_iter();
+        all.filter(|(_, object)| touched(object))
+            .map(|(key, _)| key)
+            .collect()
+    }
+
+    fn of_services(&self, services: &BTreeSet<Key>) -> BTreeSet<Key> {
+        let touched = |object: &T| {
+            let key = key(&object.metadata().namespace, object.service());
+            services.contains(key.as_str())
+        };
+        let all = self.objects.all().into_iter();
+        all.filter(|(_, object)| touched(object))
+            .map(|(key, _)| key)
+            .collect()
+    }
+}
+
+impl<T: Behind> View for Joined<T> {
+    fn kind(&self) -> &'static str {
+        T::KIND
+    }
+
+    fn changes(&self) -> Vec<Changes> {
+        let mut changes = vec![
+            self.objects.changes(),
+            self.services.changes(),
+            self.pods.changes(),
+        ];
+        changes.extend(self.attached.changes());
+        changes
+    }
+
+    fn touched(&self, of: usize, keys: BTreeSet<Key>) -> BTreeSet<Key> {
+        match of {
+            0 => keys,
+            1 => self.of_services(&keys),
+            2 => self.of_pods(&keys),
+            _ => self.objects.keys(),
+        }
+    }
+
+    fn targets(&self, at: &str) -> Vec<TargetLabels> {
+        let Some(object) = self.objects.get(at) else {
+            return Vec::new();
+        };
+        let namespace = &object.metadata().namespace;
+        let mut common = object.common();
+        if let Some(service) = self.services.get(&key(namespace, object.service())) {
+            common.put("service_name", &service.name);
+            common.put_object("service", &service);
+        }
+        self.attached.put_namespace(&mut common, namespace);
+        let mut targets = Vec::new();
+        // pods behind the addresses, and their ports that are targets already
+        let mut pods: BTreeMap<String, (Pod, Meta, BTreeSet<i64>)> = BTreeMap::new();
+        for part in object.parts() {
+            let mut meta = common.clone();
+            meta.0.extend(part.meta.0);
+            let node = match &part.target {
+                Some(target) if part.node.is_empty() && target.kind == "Node" => &target.name,
+                _ => &part.node,
+            };
+            self.attached.put_node(&mut meta, node);
+            if let Some(key) = part.target.as_ref().and_then(pod_key)
+                && let Some(pod) = self.pods.get(&key)
+            {
+                let (pod, labels, covered) = pods.entry(key).or_insert_with(|| {
+                    let pod = pod.unpack();
+                    let labels = pod_labels(&pod, &self.attached);
+                    (pod, labels, BTreeSet::new())
+                });
+                meta.0.extend(labels.0.clone());
+                if let Some(number) = part.port {
+                    covered.insert(number);
+                    put_port(&mut meta, pod, number, &part.protocol);
+                }
+            }
+            let address = match part.port {
+                Some(port) => join(&part.address, port),
+                None => part.address,
+            };
+            targets.push(meta.at(address));
+        }
+        for (pod, labels, covered) in pods.values() {
+            self.put_other_ports(&common, pod, labels, covered, &mut targets);
         }
         targets
     }
 }
 
-fn put_address(meta: &mut Meta, address: &Address, port: &EndpointPort, ready: &str) {
-    meta.put("endpoint_port_name", &port.name);
-    meta.put("endpoint_port_protocol", &port.protocol);
-    meta.put("endpoint_ready", ready);
-    meta.put("endpoint_hostname", &address.hostname);
-    meta.put("endpoint_node_name", &address.node_name);
-    if let Some(target) = &address.target_ref {
-        meta.put("endpoint_address_target_kind", &target.kind);
-        meta.put("endpoint_address_target_name", &target.name);
-    }
-}
-
-/// The pod behind an address.
-fn pod_of(address: &Address) -> Option<Key> {
-    let target = address
-        .target_ref
-        .as_ref()
-        .filter(|target| target.kind == "Pod")?;
-    Some((target.namespace.clone(), target.name.clone()))
-}
-
-/// Publishes the targets of endpoints until the end.
-pub(super) async fn follow(scope: Scope<'_>) {
-    let streams: Vec<BoxStream<'static, Result<Change, kube::runtime::watcher::Error>>> = vec![
-        scope
-            .events(Role::Endpoints)
-            .map(|e| e.map(Change::Endpoints))
-            .boxed(),
-        scope
-            .events(Role::Service)
-            .map(|e| e.map(Change::Service))
-            .boxed(),
-        scope.events(Role::Pod).map(|e| e.map(Change::Pod)).boxed(),
-    ];
-    let mut changes = select_all(streams);
-    let mut joined = Joined {
-        at: scope.at,
-        ..Joined::default()
-    };
-    loop {
-        let change = tokio::select! {
-            () = scope.stop.stopped() => return,
-            change = changes.next() => change,
-        };
-        match change {
-            None => return,
-            Some(Err(reason)) => warn!("watching endpoints failed, trying again: {reason}"),
-            Some(Ok(change)) => {
-                joined.take(change);
-                if let Some(groups) = joined.groups()
-                    && scope.updates.send(groups).await.is_err()
-                {
-                    return;
-                }
-            }
+impl<T> Joined<T> {
+    /// The other ports of a pod are targets too.
+    fn put_other_ports(
+        &self,
+        common: &Meta,
+        pod: &Pod,
+        labels: &Meta,
+        covered: &BTreeSet<i64>,
+        targets: &mut Vec<TargetLabels>,
+    ) {
+        if pod.ip.is_empty() {
+            return;
+        }
+        let ports = pod.containers.iter().flat_map(|container| &container.ports);
+        for port in ports.filter(|port| !covered.contains(&port.number)) {
+            let mut meta = common.clone();
+            meta.0.extend(labels.0.clone());
+            self.attached.put_node(&mut meta, &pod.node);
+            put_port(&mut meta, pod, port.number, &port.protocol);
+            targets.push(meta.at(join(&pod.ip, port.number)));
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    const ENDPOINTS: &str = r#"{"apiVersion":"v1","kind":"Endpoints","metadata":{"name":"web","namespace":"d"},"subsets":[
-        {"ports":[{"name":"http","port":80,"protocol":"TCP"}],
-         "addresses":[{"ip":"10.0.0.1","targetRef":{"kind":"Pod","name":"web-1","namespace":"d"}}],
-         "notReadyAddresses":[{"ip":"10.0.0.2"}]}]}"#;
-    const SERVICE: &str = r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"web","namespace":"d","labels":{"app":"w"}},"spec":{}}"#;
-    const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-1","namespace":"d"},"spec":{"containers":[
-        {"name":"app","image":"i","ports":[{"containerPort":80},{"name":"admin","containerPort":81,"protocol":"TCP"}]}]},
-        "status":{"podIP":"10.0.0.1"}}"#;
-
-    fn read<K: serde::de::DeserializeOwned>(text: &str) -> K {
-        serde_json::from_str(text).unwrap()
-    }
-
-    fn get(group: &Group, i: usize, name: &str) -> Option<String> {
-        let name = format!("__meta_kubernetes_{name}");
-        let found = group.targets[i]
-            .iter()
-            .find(|(key, _)| *key == name || format!("__meta_kubernetes_{key}") == name);
-        found.map(|(_, value)| value.clone())
-    }
-
-    fn listed() -> Joined {
-        let mut joined = Joined::default();
-        joined.take(Change::Endpoints(Event::InitApply(read(ENDPOINTS))));
-        joined.take(Change::Endpoints(Event::InitDone));
-        joined.take(Change::Service(Event::InitApply(read(SERVICE))));
-        joined.take(Change::Service(Event::InitDone));
-        joined.take(Change::Pod(Event::InitApply(read(POD))));
-        joined
-    }
-
-    #[test]
-    fn nothing_is_published_before_all_three_are_listed() {
-        let mut joined = listed();
-        assert!(joined.groups().is_none());
-        joined.take(Change::Pod(Event::InitDone));
-        let groups = joined.groups().unwrap();
-        assert_eq!(groups.len(), 1);
-        let group = &groups[0];
-        assert_eq!(group.source, "kubernetes/0/endpoints/d/web");
-        let addresses: Vec<_> = (0..3)
-            .map(|i| get(group, i, "__address__").unwrap())
-            .collect();
-        assert_eq!(addresses, ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.1:81"]);
-        assert_eq!(get(group, 0, "service_label_app").unwrap(), "w");
-        assert_eq!(get(group, 0, "pod_container_port_number").unwrap(), "80");
-        assert_eq!(get(group, 1, "endpoint_ready").unwrap(), "false");
-        assert_eq!(get(group, 1, "pod_name"), None);
-        // an extra port of the pod: labels of endpoints, service and pod, none of the address
-        assert_eq!(get(group, 2, "pod_container_port_name").unwrap(), "admin");
-        assert_eq!(get(group, 2, "endpoint_ready"), None);
-        assert_eq!(get(group, 2, "endpoints_name").unwrap(), "web");
-        assert!(joined.groups().is_none());
-    }
-
-    #[test]
-    fn changes_of_service_and_pod_reach_the_targets_and_what_is_gone_leaves() {
-        let mut joined = listed();
-        joined.take(Change::Pod(Event::InitDone));
-        joined.groups().unwrap();
-        joined.take(Change::Service(Event::Delete(read(SERVICE))));
-        assert_eq!(get(&joined.groups().unwrap()[0], 0, "service_name"), None);
-        joined.take(Change::Pod(Event::Delete(read(POD))));
-        assert_eq!(joined.groups().unwrap()[0].targets.len(), 2);
-        // a new listing without them
-        joined.take(Change::Endpoints(Event::Init));
-        joined.take(Change::Endpoints(Event::InitDone));
-        let groups = joined.groups().unwrap();
-        assert_eq!((groups.len(), groups[0].targets.len()), (1, 0));
+/// Labels of the container that has this port.
+fn put_port(meta: &mut Meta, pod: &Pod, number: i64, protocol: &str) {
+    for container in &pod.containers {
+        if let Some(port) = container.ports.iter().find(|port| port.number == number) {
+            put_container(meta, container);
+            meta.put("pod_container_port_name", &port.name);
+            meta.put("pod_container_port_number", &number.to_string());
+            meta.put("pod_container_port_protocol", protocol);
+            return;
+        }
     }
 }

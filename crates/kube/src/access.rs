@@ -1,0 +1,132 @@
+//! How the API is reached.
+
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderName;
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use crate::explain::chain;
+
+/// A way to reach the API, with its credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// From a pod, as its service account; the token is read again as it is renewed.
+    ServiceAccount,
+    /// From a pod, without credentials.
+    Anonymous,
+    /// By a kubeconfig file.
+    KubeConfig {
+        /// The file; that of `KUBECONFIG`, or `~/.kube/config`, if left out.
+        file: Option<PathBuf>,
+        /// The context; the current one if empty.
+        context: String,
+    },
+    /// By an address.
+    Server(Box<Server>),
+}
+
+/// An address of the API with what a client needs there. Texts left empty do not count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Server {
+    /// The address, such as `https://10.0.0.1:6443`.
+    pub url: String,
+    /// Certificate authorities as PEM text.
+    pub ca: String,
+    /// File with them.
+    pub ca_file: String,
+    /// Client certificate as PEM text.
+    pub certificate: String,
+    /// File with it.
+    pub certificate_file: String,
+    /// Its key as PEM text.
+    pub key: String,
+    /// File with it.
+    pub key_file: String,
+    /// Bearer token.
+    pub token: String,
+    /// File with it, read again as it changes.
+    pub token_file: String,
+    /// User name and password.
+    pub user: Option<(String, String)>,
+    /// Name to expect in the certificate of the server.
+    pub server_name: String,
+    /// Do not check the certificate.
+    pub insecure: bool,
+}
+
+impl Access {
+    /// A client.
+    ///
+    /// # Errors
+    /// Outside a cluster where one is needed, and for files that are missing or make no sense.
+    pub(crate) async fn client(&self, user_agent: &str) -> Result<Client, String> {
+        let mut config = match self {
+            Self::ServiceAccount => Config::incluster().map_err(|e| chain(&e))?,
+            Self::Anonymous => {
+                let mut config = Config::incluster().map_err(|e| chain(&e))?;
+                config.auth_info = AuthInfo::default();
+                config
+            }
+            Self::KubeConfig { file, context } => {
+                let file = match file {
+                    Some(file) => Kubeconfig::read_from(file),
+                    None => Kubeconfig::read(),
+                };
+                let options = KubeConfigOptions {
+                    context: Some(context.clone()).filter(|context| !context.is_empty()),
+                    ..KubeConfigOptions::default()
+                };
+                let file = file.map_err(|e| chain(&e))?;
+                let config = Config::from_custom_kubeconfig(file, &options).await;
+                config.map_err(|e| chain(&e))?
+            }
+            Self::Server(server) => server.config()?,
+        };
+        if let Ok(value) = user_agent.parse() {
+            config
+                .headers
+                .push((HeaderName::from_static("user-agent"), value));
+        }
+        Client::try_from(config).map_err(|e| chain(&e))
+    }
+}
+
+impl Server {
+    fn config(&self) -> Result<Config, String> {
+        let url = http::Uri::try_from(&self.url).map_err(|e| format!("{}: {e}", self.url))?;
+        let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let mut config = Config::new(url);
+        if !self.ca.is_empty() {
+            config.root_cert = Some(certificates(&self.ca)?);
+        }
+        config.root_cert_file = given(&self.ca_file).map(PathBuf::from);
+        config.accept_invalid_certs = self.insecure;
+        config.tls_server_name = given(&self.server_name);
+        config.auth_info = AuthInfo {
+            username: self.user.as_ref().map(|(user, _)| user.clone()),
+            password: self
+                .user
+                .as_ref()
+                .map(|(_, password)| password.clone().into()),
+            token: given(&self.token).map(Into::into),
+            token_file: given(&self.token_file),
+            client_certificate: given(&self.certificate_file),
+            client_certificate_data: given(&self.certificate).map(|text| STANDARD.encode(text)),
+            client_key: given(&self.key_file),
+            client_key_data: given(&self.key).map(|text| STANDARD.encode(text).into()),
+            ..AuthInfo::default()
+        };
+        Ok(config)
+    }
+}
+
+fn certificates(pem: &str) -> Result<Vec<Vec<u8>>, String> {
+    let all = CertificateDer::pem_slice_iter(pem.as_bytes());
+    let all: Result<Vec<_>, _> = all.map(|one| one.map(|one| one.to_vec())).collect();
+    all.map_err(|e| format!("the certificate authorities cannot be read: {e}"))
+}

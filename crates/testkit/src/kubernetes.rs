@@ -1,0 +1,526 @@
+//! A Kubernetes API that lists and watches as the real one does, and misbehaves when told: it drops
+//! connections, forgets old resource versions and forbids what no permission was given for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use weir_core::{Deadline, Stop, Tasks};
+
+/// A request as the API understands it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// `get`, `list` or `watch`.
+    pub verb: String,
+    /// Such as `pods`.
+    pub resource: String,
+    /// Namespace, empty for all.
+    pub namespace: String,
+    /// Field selector.
+    pub fields: String,
+    /// Label selector.
+    pub labels: String,
+    /// Whether only metadata are wanted.
+    pub metadata_only: bool,
+    version: String,
+    limit: usize,
+    from: usize,
+    bookmarks: bool,
+}
+
+/// `resource`, namespace, name.
+type Place = (String, String, String);
+
+struct Event {
+    version: u64,
+    resource: String,
+    old: Option<Value>,
+    new: Option<Value>,
+}
+
+#[derive(Default)]
+struct World {
+    version: u64,
+    objects: BTreeMap<Place, Value>,
+    log: Vec<Event>,
+    /// Watches may not start before this version.
+    expired: u64,
+    /// Raised to cut all watches.
+    cuts: u64,
+    /// Raised to send a bookmark.
+    bookmarks: u64,
+    /// Requests to be closed without an answer.
+    drops: usize,
+    /// Verbs and resources that are allowed; all without a list.
+    permissions: Option<BTreeSet<(String, String)>>,
+    asked: Vec<Asked>,
+    open_watches: usize,
+}
+
+struct State {
+    world: Mutex<World>,
+    changed: watch::Sender<u64>,
+    stop: Stop,
+}
+
+/// The server; stops when dropped.
+pub struct KubernetesApi {
+    state: Arc<State>,
+    address: SocketAddr,
+}
+
+impl KubernetesApi {
+    /// Listens on a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// The port could not be opened.
+    pub async fn start() -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let state = Arc::new(State {
+            world: Mutex::new(World {
+                version: 100,
+                ..World::default()
+            }),
+            changed: watch::Sender::new(0),
+            stop: Stop::default(),
+        });
+        let (shared, tasks) = (state.clone(), Tasks::default());
+        tasks.clone().spawn("kubernetes api", async move {
+            loop {
+                let connection = tokio::select! {
+                    () = shared.stop.stopped() => return,
+                    connection = listener.accept() => connection,
+                };
+                let Ok((stream, _)) = connection else {
+                    continue;
+                };
+                let state = shared.clone();
+                tasks.spawn("kubernetes api connection", async move {
+                    // A client that went is no matter.
+                    drop(serve(&state, stream).await);
+                });
+            }
+        });
+        Ok(Self { state, address })
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        lock(&self.state.world)
+    }
+
+    fn notify(&self) {
+        self.state.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Makes an object or puts another in its place.
+    pub fn put(&self, resource: &str, object: Value) {
+        let mut object = object;
+        let mut world = self.world();
+        world.version += 1;
+        let version = world.version;
+        object["metadata"]["resourceVersion"] = json!(version.to_string());
+        let place = place(resource, &object);
+        let old = world.objects.insert(place, object.clone());
+        let resource = resource.to_owned();
+        world.log.push(Event {
+            version,
+            resource,
+            old,
+            new: Some(object),
+        });
+        drop(world);
+        self.notify();
+    }
+
+    /// Removes an object.
+    pub fn delete(&self, resource: &str, namespace: &str, name: &str) {
+        let mut world = self.world();
+        let place = (resource.to_owned(), namespace.to_owned(), name.to_owned());
+        if let Some(mut old) = world.objects.remove(&place) {
+            world.version += 1;
+            let version = world.version;
+            old["metadata"]["resourceVersion"] = json!(version.to_string());
+            let resource = resource.to_owned();
+            world.log.push(Event {
+                version,
+                resource,
+                old: Some(old),
+                new: None,
+            });
+        }
+        drop(world);
+        self.notify();
+    }
+
+    /// Closes the connections of all watches.
+    pub fn cut(&self) {
+        self.world().cuts += 1;
+        self.notify();
+    }
+
+    /// Forgets what was before, so that no watch can go on from there, and closes all watches.
+    pub fn expire(&self) {
+        let mut world = self.world();
+        world.version += 1;
+        world.expired = world.version;
+        world.log.clear();
+        world.cuts += 1;
+        drop(world);
+        self.notify();
+    }
+
+    /// Tells all watches the present version.
+    pub fn bookmark(&self) {
+        let mut world = self.world();
+        world.version += 1;
+        world.bookmarks += 1;
+        drop(world);
+        self.notify();
+    }
+
+    /// Closes the connections of the next requests without an answer.
+    pub fn drop_next(&self, requests: usize) {
+        self.world().drops = requests;
+    }
+
+    /// Allows only these, as verb and resource; `None` allows all.
+    pub fn permit(&self, permissions: Option<&[(&str, &str)]>) {
+        let all = |list: &[(&str, &str)]| {
+            list.iter()
+                .map(|(verb, resource)| ((*verb).to_owned(), (*resource).to_owned()))
+                .collect()
+        };
+        self.world().permissions = permissions.map(all);
+    }
+
+    /// All requests so far.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.world().asked.clone()
+    }
+
+    /// Watches that are open.
+    pub fn open_watches(&self) -> usize {
+        self.world().open_watches
+    }
+
+    /// Waits until something holds; whether it does before the time is over.
+    pub async fn wait(&self, limit: Duration, holds: impl Fn(&Self) -> bool) -> bool {
+        let by = Deadline::after(limit);
+        while !holds(self) {
+            if by.is_over() {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        true
+    }
+}
+
+impl Drop for KubernetesApi {
+    fn drop(&mut self) {
+        self.state.stop.stop(Deadline::after(Duration::ZERO));
+        self.notify();
+    }
+}
+
+fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
+    world.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn text<'a>(object: &'a Value, path: &str) -> &'a str {
+    let found = path.split('.').fold(object, |value, part| &value[part]);
+    found.as_str().unwrap_or_default()
+}
+
+fn place(resource: &str, object: &Value) -> Place {
+    let part = |path| text(object, path).to_owned();
+    (
+        resource.to_owned(),
+        part("metadata.namespace"),
+        part("metadata.name"),
+    )
+}
+
+impl Asked {
+    fn of(target: &str, accept: &str) -> Self {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let rest = match parts.first() {
+            Some(&"api") => parts.get(2..),
+            _ => parts.get(3..),
+        };
+        let mut asked = Self {
+            verb: "list".into(),
+            ..Self::default()
+        };
+        match rest.unwrap_or_default() {
+            ["namespaces", namespace, resource] => {
+                (asked.namespace, asked.resource) = ((*namespace).into(), (*resource).into());
+            }
+            [resource] => asked.resource = (*resource).into(),
+            _ => asked.verb = "get".into(),
+        }
+        for pair in query.split('&') {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = decoded(value);
+            match key {
+                "watch" if value == "true" || value == "1" => asked.verb = "watch".into(),
+                "fieldSelector" => asked.fields = value,
+                "labelSelector" => asked.labels = value,
+                "resourceVersion" => asked.version = value,
+                "limit" => asked.limit = value.parse().unwrap_or_default(),
+                "continue" => asked.from = value.parse().unwrap_or_default(),
+                "allowWatchBookmarks" => asked.bookmarks = value == "true",
+                _ => {}
+            }
+        }
+        asked.metadata_only = accept.contains("as=PartialObjectMetadata");
+        asked
+    }
+
+    fn wants(&self, object: &Value) -> bool {
+        let here =
+            self.namespace.is_empty() || self.namespace == text(object, "metadata.namespace");
+        let terms = |selector: &str| -> Vec<String> {
+            selector
+                .split(',')
+                .filter(|term| !term.is_empty())
+                .map(str::to_owned)
+                .collect()
+        };
+        let field = |term: &String| match term.split_once("!=") {
+            Some((path, value)) => text(object, path) != value,
+            None => {
+                let (path, value) = term.split_once('=').unwrap_or((term, ""));
+                text(object, path) == value.trim_start_matches('=')
+            }
+        };
+        let label = |term: &String| {
+            let get = |key: &str| object["metadata"]["labels"][key].as_str();
+            if let Some(key) = term.strip_prefix('!') {
+                get(key).is_none()
+            } else if let Some((key, value)) = term.split_once("!=") {
+                get(key) != Some(value)
+            } else if let Some((key, value)) = term.split_once('=') {
+                get(key) == Some(value.trim_start_matches('='))
+            } else {
+                get(term).is_some()
+            }
+        };
+        here && terms(&self.fields).iter().all(field) && terms(&self.labels).iter().all(label)
+    }
+
+    fn shape(&self, object: &Value) -> Value {
+        match self.metadata_only {
+            true => json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+                "metadata": object["metadata"]}),
+            false => object.clone(),
+        }
+    }
+}
+
+fn decoded(value: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = value.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'+' => bytes.push(b' '),
+            b'%' => {
+                let hex: Vec<u8> = rest.by_ref().take(2).collect();
+                let hex = String::from_utf8(hex).unwrap_or_default();
+                bytes.push(u8::from_str_radix(&hex, 16).unwrap_or(b'?'));
+            }
+            other => bytes.push(other),
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+/// Answers the requests of one connection.
+async fn serve(state: &State, mut stream: TcpStream) -> io::Result<()> {
+    loop {
+        let Some(head) = head(&mut stream).await? else {
+            return Ok(());
+        };
+        let mut lines = head.lines();
+        let target = lines
+            .next()
+            .and_then(|line| line.split(' ').nth(1))
+            .unwrap_or("/")
+            .to_owned();
+        let accept = lines.filter_map(|line| line.split_once(": "));
+        let accept = accept
+            .filter(|(name, _)| name.eq_ignore_ascii_case("accept"))
+            .map(|(_, value)| value.to_owned())
+            .next()
+            .unwrap_or_default();
+        let asked = Asked::of(&target, &accept);
+        let answer = {
+            let mut world = lock(&state.world);
+            if world.drops > 0 {
+                world.drops -= 1;
+                return Ok(());
+            }
+            world.asked.push(asked.clone());
+            answer(&world, &asked)
+        };
+        match answer {
+            Some((status, body)) => {
+                let body = body.to_string();
+                let length = body.len();
+                let head = format!(
+                    "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+                );
+                stream.write_all(head.as_bytes()).await?;
+                stream.write_all(body.as_bytes()).await?;
+            }
+            None => {
+                lock(&state.world).open_watches += 1;
+                let ended = watch(state, &asked, &mut stream).await;
+                lock(&state.world).open_watches -= 1;
+                return ended;
+            }
+        }
+    }
+}
+
+async fn head(stream: &mut TcpStream) -> io::Result<Option<String>> {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        if stream.read(&mut byte).await? == 0 {
+            return Ok(None);
+        }
+        bytes.push(byte[0]);
+    }
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+fn status(code: u16, reason: &str, message: &str) -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": message, "reason": reason, "code": code})
+}
+
+/// A whole answer; none for a watch.
+fn answer(world: &World, asked: &Asked) -> Option<(u16, Value)> {
+    let (verb, resource) = (&asked.verb, &asked.resource);
+    let permission = (verb.clone(), resource.clone());
+    if world
+        .permissions
+        .as_ref()
+        .is_some_and(|allowed| !allowed.contains(&permission))
+    {
+        let message = format!(
+            "{resource} is forbidden: User \"test\" cannot {verb} resource \"{resource}\" at the cluster scope"
+        );
+        return Some((403, status(403, "Forbidden", &message)));
+    }
+    if verb == "watch" {
+        return None;
+    }
+    let all = world.objects.iter().filter(|((of, ..), _)| of == resource);
+    let wanted: Vec<Value> = all
+        .filter(|(_, o)| asked.wants(o))
+        .map(|(_, object)| asked.shape(object))
+        .collect();
+    let limit = if asked.limit == 0 {
+        usize::MAX
+    } else {
+        asked.limit
+    };
+    let end = asked.from.saturating_add(limit).min(wanted.len());
+    let page = wanted.get(asked.from..end).unwrap_or_default();
+    let more = if end < wanted.len() {
+        end.to_string()
+    } else {
+        String::new()
+    };
+    Some((
+        200,
+        json!({"kind": "List", "apiVersion": "v1", "items": page,
+            "metadata": {"resourceVersion": world.version.to_string(), "continue": more}}),
+    ))
+}
+
+/// Streams changes until the watch is cut.
+async fn watch(state: &State, asked: &Asked, stream: &mut TcpStream) -> io::Result<()> {
+    let head =
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).await?;
+    let mut changed = state.changed.subscribe();
+    let mut at: u64 = asked.version.parse().unwrap_or_default();
+    let (cuts, mut bookmarks) = {
+        let world = lock(&state.world);
+        (world.cuts, world.bookmarks)
+    };
+    if at < lock(&state.world).expired {
+        let gone = status(410, "Expired", "too old resource version");
+        send(stream, &json!({"type": "ERROR", "object": gone})).await?;
+        return stream.write_all(b"0\r\n\r\n").await;
+    }
+    loop {
+        changed.borrow_and_update();
+        let mut due = Vec::new();
+        {
+            let world = lock(&state.world);
+            if world.cuts != cuts || state.stop.is_stopped() {
+                return Ok(());
+            }
+            for event in world.log.iter().filter(|event| event.version > at) {
+                due.extend(told(asked, event));
+            }
+            at = world.version;
+            if asked.bookmarks && world.bookmarks != bookmarks {
+                bookmarks = world.bookmarks;
+                let metadata = json!({"resourceVersion": at.to_string()});
+                let object = json!({"kind": "Pod", "apiVersion": "v1", "metadata": metadata});
+                due.push(json!({"type": "BOOKMARK", "object": object}));
+            }
+        }
+        for event in due {
+            send(stream, &event).await?;
+        }
+        let mut byte = [0];
+        tokio::select! {
+            gone = changed.changed() => if gone.is_err() { return Ok(()) },
+            // A client that asks nothing more has closed the connection.
+            _ = stream.read(&mut byte) => return Ok(()),
+        }
+    }
+}
+
+/// What a watch is told of a change: objects enter and leave its selection.
+fn told(asked: &Asked, event: &Event) -> Option<Value> {
+    if event.resource != asked.resource {
+        return None;
+    }
+    let wanted = |object: &Option<Value>| object.as_ref().is_some_and(|object| asked.wants(object));
+    let (kind, object) = match (wanted(&event.old), wanted(&event.new)) {
+        (false, true) => ("ADDED", &event.new),
+        (true, true) => ("MODIFIED", &event.new),
+        (true, false) => ("DELETED", &event.old),
+        (false, false) => return None,
+    };
+    let mut object = asked.shape(object.as_ref()?);
+    object["metadata"]["resourceVersion"] = json!(event.version.to_string());
+    Some(json!({"type": kind, "object": object}))
+}
+
+async fn send(stream: &mut TcpStream, event: &Value) -> io::Result<()> {
+    let text = format!("{event}\n");
+    stream
+        .write_all(format!("{:x}\r\n{text}\r\n", text.len()).as_bytes())
+        .await
+}

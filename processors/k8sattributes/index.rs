@@ -1,0 +1,210 @@
+//! Which pod has which identifier (processors 1.3).
+//!
+//! What a pod was known by, and pods that are gone, stay for a while: telemetry comes late.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_kube::{Key, PackedPod, Pod};
+
+type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
+/// Place of a pod.
+type Slot = u32;
+
+/// Pods by their identifiers.
+#[derive(Default)]
+pub(super) struct Index {
+    by_key: Map<Key, Slot>,
+    by_identifier: Map<Box<str>, Vec<Slot>>,
+    records: Vec<Option<Record>>,
+    free: Vec<Slot>,
+    /// What is to be forgotten and when, the next first.
+    leaving: VecDeque<(Duration, Leaving)>,
+}
+
+struct Record {
+    pod: Arc<PackedPod>,
+    /// Seconds since 1970; of two pods with one identifier the later one counts.
+    started: i64,
+    /// Of what attributes are made of.
+    fingerprint: u64,
+}
+
+enum Leaving {
+    Identifier(Box<str>, Slot),
+    Pod(Slot),
+}
+
+/// A pod with what the index makes of it.
+pub(super) struct Update {
+    pub(super) packed: Arc<PackedPod>,
+    pub(super) pod: Pod,
+    pub(super) identifiers: Vec<Box<str>>,
+    /// Whether annotations of pods are read.
+    pub(super) annotations: bool,
+}
+
+/// What a change was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Added,
+    /// With no effect on attributes.
+    Same,
+    Updated,
+    Deleted,
+    /// A pod that is not known went, or never came.
+    Nothing,
+}
+
+impl Update {
+    fn started(&self) -> i64 {
+        let time = self.pod.started.parse::<jiff::Timestamp>();
+        time.map_or(i64::MIN, |time| time.as_second())
+    }
+}
+
+impl Index {
+    /// Pods that are there now.
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// The pod of an identifier.
+    pub(super) fn find(&self, identifier: &str) -> Option<Arc<PackedPod>> {
+        let slots = self.by_identifier.get(identifier)?.iter();
+        let records = slots.filter_map(|slot| self.record(*slot));
+        records.max_by_key(|record| record.started).map(|record| record.pod.clone())
+    }
+
+    fn record(&self, slot: Slot) -> Option<&Record> {
+        self.records.get(slot as usize)?.as_ref()
+    }
+
+    /// Takes a pod as it is now. What it was known by before stays until `leave_at`; `identifiers`
+    /// tells that of a pod.
+    pub(super) fn put(
+        &mut self,
+        key: &Key,
+        update: Update,
+        leave_at: Duration,
+        identifiers: impl Fn(&Pod) -> Vec<Box<str>>,
+    ) -> Change {
+        let fingerprint = self.fingerprint(&update);
+        let known = self.by_key.get(key).copied();
+        let known = known.and_then(|slot| Some((slot, self.record(slot)?.pod.unpack())));
+        if let Some((slot, before)) = known {
+            if before.metadata.uid == update.pod.metadata.uid {
+                let before = identifiers(&before);
+                return self.renew(slot, update, fingerprint, &before, leave_at);
+            }
+            // Another pod with the same name.
+            self.remove(key, leave_at);
+        }
+        let record = Record { started: update.started(), pod: update.packed, fingerprint };
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.records.push(None);
+                Slot::try_from(self.records.len() - 1).unwrap_or(Slot::MAX)
+            }
+        };
+        if let Some(place) = self.records.get_mut(slot as usize) {
+            *place = Some(record);
+        }
+        self.by_key.insert(key.clone(), slot);
+        for identifier in update.identifiers {
+            self.by_identifier.entry(identifier).or_default().push(slot);
+        }
+        Change::Added
+    }
+
+    fn renew(
+        &mut self,
+        slot: Slot,
+        update: Update,
+        fingerprint: u64,
+        before: &[Box<str>],
+        leave_at: Duration,
+    ) -> Change {
+        let started = update.started();
+        let Some(record) = self.records.get_mut(slot as usize).and_then(Option::as_mut) else {
+            return Change::Nothing;
+        };
+        let same = record.fingerprint == fingerprint && record.started == started;
+        *record = Record { pod: update.packed, started, fingerprint };
+        for gone in before.iter().filter(|text| !update.identifiers.contains(text)) {
+            self.leaving.push_back((leave_at, Leaving::Identifier(gone.clone(), slot)));
+        }
+        let mut found = false;
+        for identifier in update.identifiers {
+            let slots = self.by_identifier.entry(identifier).or_default();
+            if !slots.contains(&slot) {
+                slots.push(slot);
+                found = true;
+            }
+        }
+        if same && !found { Change::Same } else { Change::Updated }
+    }
+
+    /// A pod is gone; it is known until `leave_at`.
+    pub(super) fn remove(&mut self, key: &Key, leave_at: Duration) -> Change {
+        match self.by_key.remove(key) {
+            Some(slot) => {
+                self.leaving.push_back((leave_at, Leaving::Pod(slot)));
+                Change::Deleted
+            }
+            None => Change::Nothing,
+        }
+    }
+
+    /// Forgets what has stayed long enough; whether that was anything.
+    pub(super) fn sweep(
+        &mut self,
+        now: Duration,
+        identifiers: impl Fn(&Pod) -> Vec<Box<str>>,
+    ) -> bool {
+        let mut any = false;
+        while let Some((_, leaving)) = self.leaving.pop_front_if(|(at, _)| *at <= now) {
+            any = true;
+            match leaving {
+                Leaving::Identifier(text, slot) => {
+                    // It may have come back.
+                    let now = self.record(slot).map(|record| identifiers(&record.pod.unpack()));
+                    if !now.unwrap_or_default().contains(&text) {
+                        self.forget(&text, slot);
+                    }
+                }
+                Leaving::Pod(slot) => {
+                    let record = self.records.get_mut(slot as usize).and_then(Option::take);
+                    for text in record.iter().flat_map(|record| identifiers(&record.pod.unpack())) {
+                        self.forget(&text, slot);
+                    }
+                    self.free.push(slot);
+                }
+            }
+        }
+        any
+    }
+
+    fn forget(&mut self, identifier: &str, slot: Slot) {
+        if let Some(slots) = self.by_identifier.get_mut(identifier) {
+            slots.retain(|other| *other != slot);
+            if slots.is_empty() {
+                self.by_identifier.remove(identifier);
+            }
+        }
+    }
+
+    /// A hash of what attributes are made of: most changes of pods are of their state.
+    fn fingerprint(&self, update: &Update) -> u64 {
+        let mut pod = update.pod.clone();
+        (pod.phase, pod.ready) = (String::new(), String::new());
+        if !update.annotations {
+            pod.metadata.annotations.clear();
+        }
+        self.by_key.hasher().hash_one(&pod)
+    }
+}
