@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hashbrown::HashTable;
 
 use crate::attributes::Attributes;
-use crate::raw::RawShard;
+use crate::raw::{RawShard, Seeds};
 use crate::series::{MetricMeta, Resource, Scope, Series, SeriesIndex, content_hash};
 
 const SHARDS: usize = 16;
@@ -89,6 +89,7 @@ impl IndexPool {
 #[derive(Debug)]
 pub struct Interner {
     state: foldhash::fast::RandomState,
+    seeds: Seeds,
     resources: Mutex<HashTable<Arc<Resource>>>,
     scopes: Mutex<HashTable<Arc<Scope>>>,
     metrics: Mutex<HashTable<Arc<MetricMeta>>>,
@@ -114,6 +115,7 @@ impl Interner {
     pub fn new(budget_bytes: usize) -> Self {
         Self {
             state: foldhash::fast::RandomState::default(),
+            seeds: Seeds::default(),
             resources: Mutex::default(),
             scopes: Mutex::default(),
             metrics: Mutex::default(),
@@ -126,6 +128,12 @@ impl Interner {
             over_budget: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
         }
+    }
+
+    /// Seeds of fingerprints: others in each process.
+    #[inline]
+    pub(crate) fn seeds(&self) -> &Seeds {
+        &self.seeds
     }
 
     pub(crate) fn hash_bytes(&self, bytes: &[u8]) -> u64 {

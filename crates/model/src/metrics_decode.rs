@@ -10,7 +10,7 @@ use crate::error::DecodeError;
 use crate::intern::{Interner, lock};
 use crate::metrics_points as points;
 use crate::point::Point;
-use crate::raw::{Context as RawContext, RawMetric, RawShard, footprint};
+use crate::raw::{Context as RawContext, Fingerprint, RawMetric, RawShard, footprint};
 use crate::schema;
 use crate::series::{MetricKind, MetricMeta, Resource, Scope, Series, SeriesIndex, Temporality};
 use crate::wire::{MAX_DEPTH, Reader};
@@ -146,11 +146,11 @@ impl Context<'_, '_> {
             metric,
             context: [self.resource_id, scope_id, metric_id],
         };
+        let seeds = self.interner.seeds();
         messages(&data, 1, DATA_DEPTH, |body| {
-            let predicted = self.shard.series.predict(above.context);
-            let raw = predicted.map(|(_, entry)| &*entry.raw);
-            let (parsed, attributes) = points::parse(field, body, raw, self.scratch)?;
-            let predicted = predicted.map(|(at, _)| at);
+            let predicted = self.shard.series.predict(above.context, seeds);
+            let (predicted, expected) = predicted.unzip();
+            let (parsed, attributes) = points::parse(field, body, expected, self.scratch)?;
             let series = self.series(&above, predicted, attributes)?;
             out.push(parsed.into_point(series));
             Ok(())
@@ -225,20 +225,28 @@ impl Context<'_, '_> {
             _ => self.scratch.as_slice(),
         };
         let context = above.context;
-        let mix = context.map(u64::from);
-        let mix = mix[0] ^ mix[1].rotate_left(21) ^ mix[2].rotate_left(42);
-        let hash = self.interner.hash_bytes(bytes) ^ mix.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        if let Some(series) = self.shard.series.find(hash, context, bytes, tick) {
+        let fingerprint = Fingerprint::of(bytes, self.interner.seeds());
+        if let Some(fingerprint) = fingerprint
+            && let Some(series) = self.shard.series.find(fingerprint, context, tick)
+        {
             return Ok(series);
         }
-        let labels = decode_labels(bytes)?;
+        let labels = match fingerprint {
+            Some(fingerprint) => {
+                let read = || decode_labels(bytes);
+                self.shard.labels.share(fingerprint, read)?
+            }
+            None => decode_labels(bytes)?,
+        };
         let series = self
             .interner
             .series(&self.resource, above.scope, &above.metric, labels);
-        if series.index() != SeriesIndex::NONE && self.interner.charge(footprint(bytes.len())) {
-            self.shard
-                .series
-                .insert(hash, context, bytes, series.clone(), tick);
+        if let Some(fingerprint) = fingerprint
+            && series.index() != SeriesIndex::NONE
+            && self.interner.charge(footprint(0))
+        {
+            let table = &mut self.shard.series;
+            table.insert(fingerprint, context, series.clone(), tick);
         }
         Ok(series)
     }

@@ -9,6 +9,7 @@ use crate::point::{
     Buckets, Exemplar, ExemplarValue, ExponentialHistogram, Extras, Histogram, Point, PointValue,
     Summary,
 };
+use crate::raw::Expected;
 use crate::schema;
 use crate::series::Series;
 use crate::wire::{Key, LEN, Reader, unzigzag};
@@ -75,7 +76,7 @@ struct Source<'a, 's> {
     body: &'a [u8],
     reader: Reader<'a>,
     /// The attributes that should come, with their keys.
-    predicted: Option<&'s [u8]>,
+    predicted: Option<Expected<'s>>,
     as_predicted: bool,
     start: usize,
     end: usize,
@@ -84,7 +85,7 @@ struct Source<'a, 's> {
 }
 
 impl<'a, 's> Source<'a, 's> {
-    fn new(body: &'a [u8], predicted: Option<&'s [u8]>, scratch: &'s mut Vec<u8>) -> Self {
+    fn new(body: &'a [u8], predicted: Option<Expected<'s>>, scratch: &'s mut Vec<u8>) -> Self {
         Self {
             body,
             reader: Reader::new(body),
@@ -104,12 +105,13 @@ impl<'a, 's> Source<'a, 's> {
         let start = self.body.len() - from.len();
         let predicted = self
             .predicted
-            .filter(|raw| self.end == 0 && !raw.is_empty() && from.starts_with(raw));
+            .filter(|expected| self.end == 0 && !expected.is_nothing())
+            .and_then(|expected| expected.begins(from));
         self.as_predicted = predicted.is_some();
         match predicted {
-            Some(raw) => {
+            Some(length) => {
                 self.reader = Reader::new(from);
-                self.reader.advance(raw.len());
+                self.reader.advance(length);
             }
             None => {
                 self.reader.bytes_of(key)?;
@@ -138,7 +140,9 @@ impl<'a, 's> Source<'a, 's> {
     }
 
     fn finish(self) -> RawAttributes<'a> {
-        if self.as_predicted || self.end == 0 && self.predicted == Some(&[]) {
+        if self.as_predicted
+            || self.end == 0 && self.predicted.is_some_and(|expected| expected.is_nothing())
+        {
             RawAttributes::Predicted
         } else if self.gathered {
             RawAttributes::Gathered
@@ -154,7 +158,7 @@ impl<'a, 's> Source<'a, 's> {
 pub(crate) fn parse<'a>(
     field: u32,
     body: &'a [u8],
-    predicted: Option<&[u8]>,
+    predicted: Option<Expected<'_>>,
     scratch: &mut Vec<u8>,
 ) -> Result<(Parsed, RawAttributes<'a>), DecodeError> {
     scratch.clear();
