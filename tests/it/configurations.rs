@@ -99,3 +99,32 @@ fn both_names_of_remote_write_load_and_the_older_one_warns() {
         );
     }
 }
+
+/// Configurations of the AWS Distro for OpenTelemetry, as people run them: each loads whole, but for
+/// one that the reference refuses as well.
+#[test]
+fn configurations_of_the_distribution_are_valid() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/config/testdata/samples");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        seen += 1;
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let result = check(name, &std::fs::read_to_string(&path).unwrap());
+        match name {
+            "config-eks-prometheus-config-haproxy.yaml" => {
+                let error = result.unwrap_err();
+                assert!(error.contains("needs `target_label`"), "{error}");
+            }
+            "seed.yaml" => {
+                let error = result.unwrap_err();
+                assert!(error.contains("authenticator `sigv4auth` not found"), "{error}");
+            }
+            _ => drop(result.unwrap()),
+        }
+    }
+    assert!(seen >= 12, "only {seen} samples found");
+}
