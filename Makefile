@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test fmt clippy unit checks deny conformance interop moto test-kube build bench tools
+.PHONY: help run test fmt clippy unit checks deny conformance interop moto soak test-kube build bench tools
 
 CARGO ?= cargo
 KIT ?= ../shared/conformance
@@ -62,6 +62,9 @@ test-kube: ## The DaemonSet example on a real kube-apiserver with etcd, built fr
 	@[ -x $(VENV)-kube/bin/python ] || python3 -m venv $(VENV)-kube
 	$(VENV)-kube/bin/pip install --quiet --disable-pip-version-check -r tests/kube/requirements.txt
 	timeout 600 $(VENV)-kube/bin/python tests/kube/run.py --binary target/debug/weir --apiserver target/kube/kube-apiserver
+
+soak: ## Two minutes each of backends that fail under load
+	$(CARGO) test --locked --test it outage -- --ignored --nocapture --test-threads 1
 
 conformance: ## The conformance kit, where it is present: no case may fail that passed before
 	@if [ -d $(KIT) ]; then \

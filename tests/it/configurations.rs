@@ -121,7 +121,10 @@ fn configurations_of_the_distribution_are_valid() {
             }
             "seed.yaml" => {
                 let error = result.unwrap_err();
-                assert!(error.contains("authenticator `sigv4auth` not found"), "{error}");
+                assert!(
+                    error.contains("authenticator `sigv4auth` not found"),
+                    "{error}"
+                );
             }
             _ => drop(result.unwrap()),
         }

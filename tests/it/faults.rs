@@ -12,7 +12,7 @@ use crate::process::{Weir, free_port, get, now_ns, post_json};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Everything that passes.
-const FAULTS: [Fault; 14] = [
+pub(crate) const FAULTS: [Fault; 14] = [
     Fault::Status(400, r#"{"__type":"ThrottlingException","message":"slow"}"#),
     Fault::Status(429, ""),
     Fault::RetryAfter(429),

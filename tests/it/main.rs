@@ -11,6 +11,7 @@ mod compatibility;
 mod configurations;
 mod detector;
 mod faults;
+mod outage;
 mod pipeline;
 mod process;
 mod stop;
