@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test fmt clippy unit checks deny conformance interop moto soak test-kube build bench tools
+.PHONY: help run test fmt clippy unit checks deny conformance interop moto report-test soak test-kube build bench tools
 
 CARGO ?= cargo
 KIT ?= ../shared/conformance
@@ -48,6 +48,7 @@ interop: ## An OpenTelemetry SDK sends to it, a real Prometheus stores (Debian: 
 	@[ -x $(VENV)-interop/bin/python ] || python3 -m venv $(VENV)-interop
 	$(VENV)-interop/bin/pip install --quiet --disable-pip-version-check -r tests/interop/requirements.txt
 	$(VENV)-interop/bin/python tests/interop/run.py --binary target/debug/weir
+	$(VENV)-interop/bin/python tests/interop/detector.py --binary target/debug/weir
 
 moto: ## What it sends to AWS, against moto's services with their checks of signatures and permissions on
 	$(CARGO) build --locked
@@ -65,6 +66,10 @@ test-kube: ## The DaemonSet example on a real kube-apiserver with etcd, built fr
 
 soak: ## Two minutes each of backends that fail under load
 	$(CARGO) test --locked --test it outage -- --ignored --nocapture --test-threads 1
+
+report-test: ## The report of `weir backtest` in a headless browser (Debian: chromium)
+	$(CARGO) build --locked
+	python3 tests/report/run.py --binary target/debug/weir
 
 conformance: ## The conformance kit, where it is present: no case may fail that passed before
 	@if [ -d $(KIT) ]; then \

@@ -7,6 +7,7 @@
 )]
 
 mod aws;
+mod backtest;
 mod compatibility;
 mod configurations;
 mod detector;

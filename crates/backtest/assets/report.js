@@ -61,11 +61,11 @@
     ];
     if (report.labelled) {
       list.push(
-        card("False alarms a week", fixed(first.false_per_week, 2), plural(first.false_alarms, "false alarm")),
-        card("Precision", fixed(first.precision, 3), "share of alarms that found something"),
+        card("False a week", fixed(first.false_per_week, 2), plural(first.false_alarms, "false alarm")),
+        card("Precision", fixed(first.precision, 3), "alarms that found something"),
         card("Recall", fixed(first.recall, 3), `${first.found} of ${plural(first.found + first.missed, "incident")} found`),
         card("F1", fixed(first.f1, 3), "of precision and recall"),
-        card("Delay", length(first.delay), first.delay_90 === null ? "" : `median; nine of ten within ${length(first.delay_90)}`));
+        card("Delay", length(first.delay), first.delay_90 === null ? "" : `median; 90 % in ${length(first.delay_90)}`));
     }
     $("cards").replaceChildren(...list);
   };
@@ -81,8 +81,8 @@
     }
     if (report.kinds.length) {
       $("kinds-part").hidden = false;
-      table($("kinds"), "By kind of incident", ["Kind", "Incidents", "Found", "Recall", "Delay"], report.kinds.map((k) =>
-        element("tr", {}, cell(k.name), cell(count(k.count)), cell(count(k.found)), cell(fixed(k.found / k.count, 3)), cell(length(k.delay)))));
+      table($("kinds"), "By kind of incident", ["Kind", "Incidents", "Found", "Delay"], report.kinds.map((k) =>
+        element("tr", {}, cell(k.name), cell(count(k.count)), cell(count(k.found)), cell(length(k.delay)))));
     }
   };
 
@@ -257,9 +257,9 @@
     ],
     series: [
       { value: (u, t) => (t === null ? "-" : time(t)), label: "Time" },
-      { label: "Lower edge", stroke: colour("band", 0.55), width: 1, points: { show: false }, value: (u, v) => number(v) },
-      { label: "Upper edge", stroke: colour("band", 0.55), width: 1, points: { show: false }, value: (u, v) => number(v) },
-      { label: "Value", stroke: colour("value"), width: 1.3, points: { show: false }, value: (u, v) => number(v) },
+      { label: "Lower edge", stroke: colour("band", 0.4), width: 0.7, points: { show: false }, value: (u, v) => number(v) },
+      { label: "Upper edge", stroke: colour("band", 0.4), width: 0.7, points: { show: false }, value: (u, v) => number(v) },
+      { label: "Value", stroke: colour("value"), width: 1.1, points: { show: false }, value: (u, v) => number(v) },
     ],
     bands: [{ series: [2, 1], fill: colour("band", 0.22) }],
     hooks: { drawClear: [under(s)], draw: [over(s), () => { plots.get(s.at).card.dataset.drawn = "yes"; }] },

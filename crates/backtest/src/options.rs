@@ -38,6 +38,9 @@ pub struct Options {
     /// Write a report with zoomable plots, one HTML file that needs no network
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) report: Option<PathBuf>,
+    /// Write the summary and the alarms of each series as JSON
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) json: Option<PathBuf>,
     /// Draw each series to FOLDER as SVG
     #[arg(long, value_name = "FOLDER", help_heading = "Output")]
     pub(crate) svg: Option<PathBuf>,

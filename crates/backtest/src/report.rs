@@ -79,6 +79,7 @@ struct SeriesResult {
     windows: Vec<(f64, f64)>,
     limits: Vec<f64>,
     alarm_list: Vec<AlarmResult>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     points: Option<Points>,
 }
 
@@ -107,9 +108,19 @@ struct Points {
     upper: String,
 }
 
+/// Summary and alarms, without the samples, for programs.
+pub(crate) fn json(results: &Results, rules: &[Rule]) -> String {
+    let report = Report::new(results, rules, 0);
+    // the data hold no numbers that JSON cannot write
+    format!(
+        "{}\n",
+        serde_json::to_string_pretty(&report).unwrap_or_default()
+    )
+}
+
 /// The whole page.
 pub(crate) fn page(results: &Results, rules: &[Rule]) -> String {
-    let report = Report::new(results, rules);
+    let report = Report::new(results, rules, MOST_PLOTS);
     // the data hold no numbers that JSON cannot write
     let data = serde_json::to_string(&report)
         .unwrap_or_default()
@@ -145,7 +156,8 @@ fn fill(page: &str, texts: &[(&str, &str)]) -> String {
 }
 
 impl Report {
-    fn new(results: &Results, rules: &[Rule]) -> Self {
+    /// `plots`: of how many series the samples are in it.
+    fn new(results: &Results, rules: &[Rule], plots: usize) -> Self {
         let outcomes = &results.outcomes;
         let (mut judged, mut outside) = (0, 0);
         for outcome in outcomes {
@@ -158,7 +170,7 @@ impl Report {
             std::cmp::Reverse(tally.map_or(0, |t| t.alarms.len()))
         };
         by_alarms.sort_by_key(alarms);
-        by_alarms.truncate(MOST_PLOTS);
+        by_alarms.truncate(plots);
         let plotted: std::collections::HashSet<usize> = by_alarms.into_iter().collect();
         let limits = limits(rules);
         let series = outcomes.iter().enumerate();

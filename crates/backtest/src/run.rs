@@ -114,6 +114,9 @@ fn draw(
             write_file(&path, &svg::draw(outcome, rules))?;
         }
     }
+    if let Some(path) = &options.json {
+        write_file(path, &report::json(results, rules))?;
+    }
     match &options.report {
         Some(path) => write_file(path, &report::page(results, rules)),
         None => Ok(()),

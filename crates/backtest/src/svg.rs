@@ -27,7 +27,7 @@ svg{--paper:#fff;--ink:#1c2733;--soft:#5b6875;--grid:#e3e8ed;--band:#3b7dd8;--al
 .paper{fill:var(--paper)}.title{fill:var(--ink);font-size:14px;font-weight:600}\
 .soft{fill:var(--soft)}.grid{stroke:var(--grid);stroke-width:1}\
 .band{fill:var(--band);fill-opacity:.22;stroke:var(--band);stroke-opacity:.45;stroke-width:.6}\
-.value{fill:none;stroke:var(--ink);stroke-width:1.1;stroke-linejoin:round}\
+.value{fill:none;stroke:var(--ink);stroke-width:.9;stroke-linejoin:round}\
 .incident{fill:var(--incident);fill-opacity:.2}.incident-bar{fill:var(--incident)}\
 .alarm{fill:var(--alarm);fill-opacity:.16}.alarm-bar{fill:var(--alarm)}\
 .dot{fill:var(--alarm)}.limit{stroke:var(--limit);stroke-width:1.3;stroke-dasharray:6 4}\
@@ -325,8 +325,8 @@ fn legend(svg: &mut String, outcome: &Outcome, limits: bool) -> std::fmt::Result
     }
     let mut right = WIDTH - RIGHT;
     for (class, text) in entries.into_iter().rev() {
-        // about six and a half units a letter
-        right -= text.len() as f64 * 6.5 + 30.0;
+        // about seven units a letter, the swatch and the gaps
+        right -= text.len() as f64 * 7.0 + 38.0;
         match class {
             "value" | "limit" => write!(svg, "<path class=\"{class}\" d=\"M{right:.0} 18h18\"/>")?,
             _ => write!(

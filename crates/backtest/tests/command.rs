@@ -220,6 +220,22 @@ fn report_and_svg_hold_the_series_and_escape_its_name() {
 }
 
 #[test]
+fn programs_get_json() {
+    let (_folder, root) = folder();
+    let file = write(&root, "cpu.csv", csv().as_bytes());
+    let json = format!("{root}/out/summary.json");
+    run(&[&file, "--json", &json, "--threshold", "above=80"]).expect("a summary");
+    let text = fs::read(json).expect("a file");
+    let summary: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    let at = |path: &str| summary.pointer(path).cloned().unwrap_or_default();
+    assert_eq!(at("/rules/1/name"), "> 80");
+    assert_eq!(at("/rules/1/found"), 1);
+    assert_eq!(at("/series/0/samples"), 5760);
+    assert!(at("/series/0/alarm_list/0/start").is_number());
+    assert!(at("/series/0/points").is_null());
+}
+
+#[test]
 fn the_plot_fits_the_terminal() {
     let (_folder, root) = folder();
     let file = write(&root, "cpu.csv", csv().as_bytes());
