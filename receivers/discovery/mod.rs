@@ -40,12 +40,31 @@ pub(crate) struct Sources<'a> {
     pub(crate) https: &'a [HttpSdConfig],
     /// `kubernetes_sd_configs`.
     pub(crate) kubernetes: &'a [KubernetesSdConfig],
+    /// Which targets are wanted; all if none.
+    pub(crate) keep: Option<&'a Keep>,
+}
+
+/// Says whether a target is wanted. What is not is forgotten at once: of thousands of pods that a
+/// job's rules drop nothing stays here.
+#[derive(Clone)]
+pub(crate) struct Keep(Arc<dyn Fn(&TargetLabels) -> bool + Send + Sync>);
+
+impl Keep {
+    pub(crate) fn new(wanted: impl Fn(&TargetLabels) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(wanted))
+    }
+}
+
+impl std::fmt::Debug for Keep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keep")
+    }
 }
 
 /// Updates wait so long for others.
 const COALESCE: Duration = Duration::from_millis(100);
 /// Updates on their way from the mechanisms; they wait when it is full.
-const UPDATES: usize = 256;
+const UPDATES: usize = 4;
 
 /// Starts the mechanisms of job `name`. What stands in the configuration is there at once.
 pub(crate) fn start(
@@ -80,8 +99,10 @@ pub(crate) fn start(
     start_kubernetes(sources.kubernetes, &task("kubernetes"), cx, &updates, &stop);
     // Without mechanisms there is nobody to send, and the task ends at once.
     drop(updates);
-    cx.tasks
-        .spawn(&task("all"), merge(statics, received, publish, stop));
+    cx.tasks.spawn(
+        &task("all"),
+        merge(statics, received, publish, stop, sources.keep.cloned()),
+    );
     published
 }
 
@@ -141,32 +162,43 @@ async fn merge(
     mut updates: mpsc::Receiver<Vec<Group>>,
     publish: watch::Sender<Arc<Vec<Group>>>,
     stop: Stop,
+    keep: Option<Keep>,
 ) {
+    let keep = keep.as_ref();
     loop {
         let first = tokio::select! {
             () = stop.stopped() => return,
             update = updates.recv() => update,
         };
         let Some(first) = first else { break };
-        apply(&mut groups, first);
+        let mut changed = apply(&mut groups, first, keep);
         let until = tokio::time::Instant::now() + COALESCE;
         while let Ok(Some(more)) = tokio::time::timeout_at(until, updates.recv()).await {
-            apply(&mut groups, more);
+            changed |= apply(&mut groups, more, keep);
         }
-        publish.send_replace(Arc::new(groups.values().cloned().collect()));
+        if changed {
+            publish.send_replace(Arc::new(groups.values().cloned().collect()));
+        }
     }
     // Keeps the channel open: a closed one would look like the end of the job.
     stop.stopped().await;
 }
 
-fn apply(groups: &mut BTreeMap<String, Group>, update: Vec<Group>) {
-    for group in update {
-        if group.targets.is_empty() {
-            groups.remove(&group.source);
+/// Takes an update; whether that changed anything.
+fn apply(groups: &mut BTreeMap<String, Group>, update: Vec<Group>, keep: Option<&Keep>) -> bool {
+    let mut changed = false;
+    for mut group in update {
+        if let Some(keep) = keep {
+            group.targets.retain(|target| keep.0(target));
+        }
+        changed |= if group.targets.is_empty() {
+            groups.remove(&group.source).is_some()
         } else {
             groups.insert(group.source.clone(), group);
-        }
+            true
+        };
     }
+    changed
 }
 
 /// Groups as files and HTTP servers write them.
@@ -250,14 +282,20 @@ mod tests {
                 .collect(),
         };
         let tasks = weir_core::Tasks::default();
+        let keep = Keep::new(|target| !target.contains(&("__address__".into(), "h:1".into())));
         tasks.spawn(
             "merge",
-            merge(BTreeMap::new(), received, publish, stop.clone()),
+            merge(BTreeMap::new(), received, publish, stop.clone(), Some(keep)),
         );
         updates.send(vec![group("a", 1)]).await.unwrap();
         updates.send(vec![group("b", 2)]).await.unwrap();
         published.changed().await.unwrap();
-        assert_eq!(published.borrow_and_update().len(), 2);
+        {
+            let groups = published.borrow_and_update();
+            assert_eq!(groups.len(), 2);
+            // a target that is not wanted is not kept
+            assert_eq!(groups[1].targets.len(), 1);
+        }
         updates.send(vec![group("a", 0)]).await.unwrap();
         published.changed().await.unwrap();
         assert_eq!(

@@ -30,7 +30,7 @@ pub use preview::PageReader;
 
 use client::Fetcher;
 use config::{Global, JobRules, ScrapeConfig};
-use crate::discovery::{self, Group, Sources};
+use crate::discovery::{self, Group, Keep, Sources};
 use series::TargetSeries;
 use target::Target;
 use worker::{Shared, Worker, fnv};
@@ -119,7 +119,11 @@ impl PrometheusReceiver {
             cache_bytes: gauge("bytes", "Bytes of the series caches, without the series"),
             too_many: AtomicBool::new(false),
         });
+        // What the rules drop is not kept; what is wrong with a target is told when it is used.
+        let rules = Arc::clone(&shared.job);
+        let keep = Keep::new(move |labels| !matches!(Target::new(&rules, labels), Ok(None)));
         let sources = Sources {
+            keep: Some(&keep),
             statics: &config.static_configs,
             files: &config.file_sd_configs,
             https: &config.http_sd_configs,

@@ -12,6 +12,8 @@ mod compatibility;
 mod configurations;
 mod detector;
 mod faults;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod outage;
 mod pipeline;
 mod process;

@@ -9,6 +9,7 @@ use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use weir_config::{Environment as _, ProcessEnvironment};
 
 use crate::explain::chain;
 
@@ -60,6 +61,34 @@ pub struct Server {
 }
 
 impl Access {
+    /// The same with the kubeconfig file named, if there is one only, so that all who use it find
+    /// each other.
+    #[must_use]
+    pub(crate) fn resolved(&self) -> Self {
+        let Self::KubeConfig {
+            file: None,
+            context,
+        } = self
+        else {
+            return self.clone();
+        };
+        let given = |name: &str| {
+            ProcessEnvironment
+                .get(name)
+                .filter(|value| !value.is_empty())
+        };
+        let file = match given("KUBECONFIG") {
+            // Several are put together.
+            Some(files) if files.contains(':') => None,
+            Some(file) => Some(PathBuf::from(file)),
+            None => given("HOME").map(|home| PathBuf::from(home).join(".kube/config")),
+        };
+        Self::KubeConfig {
+            file,
+            context: context.clone(),
+        }
+    }
+
     /// A client.
     ///
     /// # Errors

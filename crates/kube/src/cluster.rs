@@ -51,10 +51,11 @@ impl Cluster {
     /// # Errors
     /// Credentials or files are missing or make no sense. The API is not asked yet.
     pub async fn of(access: &Access, cx: &BuildCtx) -> Result<Arc<Self>, String> {
+        let access = access.resolved();
         let find = |alive: &mut MutexGuard<'_, Vec<Weak<Self>>>| {
             alive.retain(|cluster| cluster.strong_count() > 0);
             let mut all = alive.iter().filter_map(Weak::upgrade);
-            all.find(|found| found.access == *access && found.tasks.same(&cx.tasks))
+            all.find(|found| found.access == access && found.tasks.same(&cx.tasks))
         };
         if let Some(found) = find(&mut lock(&ALIVE)) {
             return Ok(found);
@@ -66,7 +67,7 @@ impl Cluster {
             return Ok(found);
         }
         let made = Arc::new(Self {
-            access: access.clone(),
+            access,
             tasks: cx.tasks.clone(),
             client,
             watches: Mutex::default(),

@@ -29,6 +29,9 @@ pub fn key(namespace: &str, name: &str) -> String {
     format!("{namespace}/{name}")
 }
 
+/// Objects of one answer to a list: whole objects are large, and only a part of them is kept.
+const PAGE: u32 = 100;
+
 /// The same failure is told once in this time.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
@@ -206,7 +209,7 @@ pub(crate) fn start<T: Slim>(
         listed: signal::Sender::new(false),
         failure: Mutex::default(),
     });
-    let mut settings = watcher::Config::default();
+    let mut settings = watcher::Config::default().page_size(PAGE);
     if !query.labels.is_empty() {
         settings = settings.labels(&query.labels);
     }

@@ -431,9 +431,9 @@ fn answer(world: &World, asked: &Asked) -> Option<(u16, Value)> {
         return None;
     }
     let all = world.objects.iter().filter(|((of, ..), _)| of == resource);
-    let wanted: Vec<Value> = all
-        .filter(|(_, o)| asked.wants(o))
-        .map(|(_, object)| asked.shape(object))
+    let wanted: Vec<&Value> = all
+        .map(|(_, object)| object)
+        .filter(|object| asked.wants(object))
         .collect();
     let limit = if asked.limit == 0 {
         usize::MAX
@@ -441,7 +441,8 @@ fn answer(world: &World, asked: &Asked) -> Option<(u16, Value)> {
         asked.limit
     };
     let end = asked.from.saturating_add(limit).min(wanted.len());
-    let page = wanted.get(asked.from..end).unwrap_or_default();
+    let page = wanted.get(asked.from..end).unwrap_or_default().iter();
+    let page: Vec<Value> = page.map(|object| asked.shape(object)).collect();
     let more = if end < wanted.len() {
         end.to_string()
     } else {

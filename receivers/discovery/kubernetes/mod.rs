@@ -28,6 +28,9 @@ use labels::Attached;
 /// Where a pod finds the name of its own namespace.
 const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
+/// Most groups of an update: the labels of thousands of pods are not there all at once.
+const TOGETHER: usize = 64;
+
 /// Watches what the role needs until `stop`. Without a cluster there are no targets, and one line says so.
 pub(super) async fn run(
     at: usize,
@@ -272,6 +275,12 @@ impl Scope<'_> {
                 if news {
                     let source = format!("kubernetes/{}/{}/{key}", self.at, view.kind());
                     groups.push(Group { source, targets });
+                }
+                if groups.len() == TOGETHER {
+                    let groups = std::mem::take(&mut groups);
+                    if self.updates.send(groups).await.is_err() {
+                        return;
+                    }
                 }
             }
             if !groups.is_empty() && self.updates.send(groups).await.is_err() {

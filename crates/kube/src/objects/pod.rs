@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::ApiResource;
 use kube::core::DynamicResourceScope;
 use serde::{Deserialize, Serialize};
@@ -177,15 +178,17 @@ impl Pod {
     }
 }
 
-/// A pod in few bytes: what the pods of an owner have in common is kept once. Texts are in JSON
-/// lists, which are read again when somebody looks.
+/// A pod in few bytes: what pods of an owner, and of a node, have in common is kept once. Texts are
+/// in JSON lists, which are read again when somebody looks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackedPod {
     common: Arc<[u8]>,
+    place: Arc<[u8]>,
     own: Box<[u8]>,
 }
 
-/// What pods of an owner have in common.
+/// What pods of an owner have in common; of a container its name, image, whether it is an init
+/// container, its ports, the image that runs.
 #[derive(Default, Serialize, Deserialize)]
 struct Common(
     String,
@@ -193,26 +196,43 @@ struct Common(
     BTreeMap<String, String>,
     BTreeMap<String, String>,
     Vec<Owner>,
-    Vec<(String, String, bool, Vec<Port>)>,
+    Vec<(String, String, bool, Vec<Port>, String)>,
 );
 
-/// What is a pod's own: name, uid, created, node, hostname, ip, host_ip, phase, ready, started,
-/// statuses of containers.
+/// What pods of a node have in common: its name and its address.
 #[derive(Default, Serialize, Deserialize)]
-struct Own([String; 10], Vec<Option<(String, String, i64)>>);
+struct Place(String, String);
+
+/// What is a pod's own: name, uid, hostname, ip, phase, ready; created and started in seconds since
+/// 1970; id and restarts of containers that have a status.
+#[derive(Default, Serialize, Deserialize)]
+struct Own([String; 6], [Option<i64>; 2], Vec<Option<(String, i64)>>);
+
+fn seconds(time: &str) -> Option<i64> {
+    time.parse::<Timestamp>().ok().map(Timestamp::as_second)
+}
+
+fn time(seconds: Option<i64>) -> String {
+    let time = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok());
+    time.map(|time| time.to_string()).unwrap_or_default()
+}
 
 impl PackedPod {
     fn pack(pod: Pod, pool: &mut Pool) -> Self {
         let (mut specs, mut statuses) = (Vec::new(), Vec::new());
         for container in pod.containers {
-            specs.push((
-                container.name,
-                container.image,
-                container.init,
-                container.ports,
-            ));
-            let status = (container.id, container.image_id, container.restarts);
-            statuses.push(Some(status).filter(|_| container.known));
+            let Container {
+                name,
+                image,
+                init,
+                ports,
+                known,
+                id,
+                image_id,
+                restarts,
+            } = container;
+            specs.push((name, image, init, ports, image_id));
+            statuses.push(known.then_some((id, restarts)));
         }
         let Metadata {
             name,
@@ -231,24 +251,16 @@ impl PackedPod {
             specs,
         );
         let own = Own(
-            [
-                name,
-                uid,
-                pod.created,
-                pod.node,
-                pod.hostname,
-                pod.ip,
-                pod.host_ip,
-                pod.phase,
-                pod.ready,
-                pod.started,
-            ],
+            [name, uid, pod.hostname, pod.ip, pod.phase, pod.ready],
+            [seconds(&pod.created), seconds(&pod.started)],
             statuses,
         );
+        let place = Place(pod.node, pod.host_ip);
         // Texts and numbers always make JSON.
         let bytes = |value: serde_json::Result<Vec<u8>>| value.unwrap_or_default();
         Self {
             common: pool.share(&bytes(serde_json::to_vec(&common))),
+            place: pool.share(&bytes(serde_json::to_vec(&place))),
             own: bytes(serde_json::to_vec(&own)).into(),
         }
     }
@@ -261,27 +273,14 @@ impl PackedPod {
     /// The pod.
     pub fn unpack(&self) -> Pod {
         let common: Common = serde_json::from_slice(&self.common).unwrap_or_default();
+        let Place(node, host_ip) = serde_json::from_slice(&self.place).unwrap_or_default();
         let own: Own = serde_json::from_slice(&self.own).unwrap_or_default();
         let Common(namespace, host_network, labels, annotations, owners, specs) = common;
-        let Own(
-            [
-                name,
-                uid,
-                created,
-                node,
-                hostname,
-                ip,
-                host_ip,
-                phase,
-                ready,
-                started,
-            ],
-            statuses,
-        ) = own;
+        let Own([name, uid, hostname, ip, phase, ready], [created, started], statuses) = own;
         let containers = specs.into_iter().zip(statuses).map(|(spec, status)| {
+            let (name, image, init, ports, image_id) = spec;
             let known = status.is_some();
-            let (id, image_id, restarts) = status.unwrap_or_default();
-            let (name, image, init, ports) = spec;
+            let (id, restarts) = status.unwrap_or_default();
             Container {
                 name,
                 image,
@@ -302,7 +301,7 @@ impl PackedPod {
                 annotations,
                 owners,
             },
-            created,
+            created: time(created),
             node,
             hostname,
             host_network,
@@ -310,7 +309,7 @@ impl PackedPod {
             host_ip,
             phase,
             ready,
-            started,
+            started: time(started),
             containers: containers.collect(),
         }
     }
