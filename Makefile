@@ -34,8 +34,10 @@ deny: ## Licences, banned crates, sources
 	@command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
 	$(CARGO) deny --log-level error check bans licenses sources
 
+# A run repeats itself; other inputs: make unit PROPTEST_RNG_SEED=$$RANDOM
+PROPTEST_RNG_SEED ?= 1
 unit: ## Unit, property, golden and integration tests
-	$(CARGO) test --locked --workspace
+	PROPTEST_RNG_SEED=$(PROPTEST_RNG_SEED) $(CARGO) test --locked --workspace
 
 build: ## The program, optimised
 	$(CARGO) build --locked --release
