@@ -13,6 +13,7 @@ pub mod address;
 mod client;
 pub mod compress;
 pub mod datagram;
+mod delegate;
 mod error;
 pub mod grpc;
 mod headers;

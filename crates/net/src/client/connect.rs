@@ -2,20 +2,19 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::proxy::Proxy;
+use crate::delegate::delegate_io;
 use crate::error::{NetError, chain, describe};
 
 /// The next address of a name is tried when one has not answered for so long (RFC 8305 section 5).
@@ -31,6 +30,8 @@ pub(crate) enum Connection {
     Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
+
+delegate_io!(Connection: Tcp, Tls, Unix);
 
 impl Connection {
     /// Whether TLS negotiated HTTP/2.
@@ -250,70 +251,6 @@ async fn open_tunnel(
             Err(failed(format!(
                 "it answered CONNECT {authority} with status {status}"
             )))
-        }
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Connection::Tcp(s) => Pin::new(s).poll_read(cx, buf),
-            Connection::Tls(s) => Pin::new(s).poll_read(cx, buf),
-            Connection::Unix(s) => Pin::new(s).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Connection::Tcp(s) => Pin::new(s).poll_write(cx, buf),
-            Connection::Tls(s) => Pin::new(s).poll_write(cx, buf),
-            Connection::Unix(s) => Pin::new(s).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Connection::Tcp(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-            Connection::Tls(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-            Connection::Unix(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Connection::Tcp(s) => s.is_write_vectored(),
-            Connection::Tls(s) => s.is_write_vectored(),
-            Connection::Unix(s) => s.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Connection::Tcp(s) => Pin::new(s).poll_flush(cx),
-            Connection::Tls(s) => Pin::new(s).poll_flush(cx),
-            Connection::Unix(s) => Pin::new(s).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Connection::Tcp(s) => Pin::new(s).poll_shutdown(cx),
-            Connection::Tls(s) => Pin::new(s).poll_shutdown(cx),
-            Connection::Unix(s) => Pin::new(s).poll_shutdown(cx),
         }
     }
 }

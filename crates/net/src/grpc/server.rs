@@ -1,8 +1,6 @@
 //! gRPC server: unary calls, messages as bytes.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +8,6 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::service::Service;
 use weir_core::{BoxFut, Stop};
 use weir_model::Charge;
 
@@ -22,7 +19,8 @@ use crate::compress::{DecodeError, decode_body};
 use crate::error::NetError;
 use crate::http::ServerContext;
 use crate::server::{
-    Acceptor, BodyError, BodyReader, ConnectionLimits, Http2Settings, Peer, Protocol, Reply, Serve,
+    Acceptor, Answer, BodyError, BodyReader, ConnectionLimits, Http2Settings, Protocol, Reply,
+    Serve, UnderWay,
 };
 use crate::tls;
 
@@ -146,40 +144,19 @@ impl GrpcServer {
             body_time: self.acceptor.limits.body,
             context: self.context,
         };
-        self.acceptor
-            .run(Connections(Arc::new(endpoint)), stop)
-            .await;
+        self.acceptor.run(Arc::new(endpoint), stop).await;
     }
 }
 
-struct Connections(Arc<Endpoint>);
-
-impl Serve for Connections {
-    type Service = OneConnection;
-
-    fn connection(&self, peer: Peer) -> OneConnection {
-        OneConnection {
-            endpoint: self.0.clone(),
-            peer,
-        }
-    }
-}
-
-struct OneConnection {
-    endpoint: Arc<Endpoint>,
-    peer: Peer,
-}
-
-impl Service<Request<Incoming>> for OneConnection {
-    type Response = Response<Reply>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Reply>, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let under_way = self.peer.activity.begin();
-        let (endpoint, peer) = (self.endpoint.clone(), self.peer.address);
+impl Serve for Endpoint {
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        address: Option<SocketAddr>,
+        under_way: UnderWay,
+    ) -> Answer {
         Box::pin(async move {
-            let response = endpoint.answer(request, peer).await;
+            let response = self.respond(request, address).await;
             drop(under_way);
             Ok(response)
         })
@@ -194,7 +171,7 @@ struct Endpoint {
 }
 
 impl Endpoint {
-    async fn answer(
+    async fn respond(
         &self,
         request: Request<Incoming>,
         peer: Option<SocketAddr>,

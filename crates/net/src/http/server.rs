@@ -1,15 +1,12 @@
 //! HTTP server: reads requests whole, decompresses them, hands them to one handler.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, request};
 use hyper::body::Incoming;
-use hyper::service::Service;
 use weir_core::{AuthError, BoxFut, ServerAuth, Stop};
 use weir_model::{Charge, Ledger};
 
@@ -19,7 +16,7 @@ use crate::address::{self, Listener};
 use crate::compress::{DecodeError, Encoding, decode_body};
 use crate::error::NetError;
 use crate::server::{
-    Acceptor, BodyError, BodyReader, ConnectionLimits, Peer, Protocol, Reply, Serve,
+    Acceptor, Answer, BodyError, BodyReader, ConnectionLimits, Protocol, Reply, Serve, UnderWay,
 };
 use crate::tls;
 
@@ -144,41 +141,20 @@ impl HttpServer {
             context: self.context,
             config: self.config,
         };
-        self.acceptor
-            .run(Connections(Arc::new(service)), stop)
-            .await;
+        self.acceptor.run(Arc::new(service), stop).await;
         Ok(())
     }
 }
 
-struct Connections(Arc<Endpoint>);
-
-impl Serve for Connections {
-    type Service = OneConnection;
-
-    fn connection(&self, peer: Peer) -> OneConnection {
-        OneConnection {
-            endpoint: self.0.clone(),
-            peer,
-        }
-    }
-}
-
-struct OneConnection {
-    endpoint: Arc<Endpoint>,
-    peer: Peer,
-}
-
-impl Service<Request<Incoming>> for OneConnection {
-    type Response = Response<Reply>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Reply>, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let under_way = self.peer.activity.begin();
-        let (endpoint, peer) = (self.endpoint.clone(), self.peer.address);
+impl Serve for Endpoint {
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        address: Option<SocketAddr>,
+        under_way: UnderWay,
+    ) -> Answer {
         Box::pin(async move {
-            let response = endpoint.answer(request, peer).await;
+            let response = self.respond(request, address).await;
             drop(under_way);
             Ok(response.map(Reply::data))
         })
@@ -196,7 +172,7 @@ struct Endpoint {
 }
 
 impl Endpoint {
-    async fn answer(
+    async fn respond(
         &self,
         request: Request<Incoming>,
         peer: Option<SocketAddr>,

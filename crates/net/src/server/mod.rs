@@ -13,20 +13,21 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::task::TaskTracker;
-use weir_core::Stop;
+use weir_core::{BoxFut, Stop};
 
 pub use body::BodyError;
 pub(crate) use body::{BodyReader, Reply};
-pub(crate) use connection::Activity;
-use connection::{Watched, supervise};
+pub(crate) use connection::UnderWay;
+use connection::{Activity, Watched, supervise};
 
 use crate::address::Listener;
+use crate::delegate::delegate_io;
 
 /// Default number of connections a listener holds at a time; more are closed at once.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 8192;
@@ -98,24 +99,37 @@ pub(crate) struct Http2Settings {
     pub(crate) ping_timeout: Option<Duration>,
 }
 
-/// What the requests of one connection have in common.
-#[derive(Debug, Clone)]
-pub(crate) struct Peer {
-    pub(crate) address: Option<SocketAddr>,
-    pub(crate) activity: Arc<Activity>,
+/// Answers the requests of a listener.
+pub(crate) trait Serve: Send + Sync + 'static {
+    /// Answers a request from an address; `under_way` goes with the request.
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        address: Option<SocketAddr>,
+        under_way: UnderWay,
+    ) -> Answer;
 }
 
-/// Makes the service of a connection.
-pub(crate) trait Serve: Send + Sync + 'static {
-    type Service: Service<
-            Request<Incoming>,
-            Response = Response<Reply>,
-            Error = Infallible,
-            Future: Send + 'static,
-        > + Send
-        + 'static;
+/// An answer to come.
+pub(crate) type Answer = BoxFut<'static, Result<Response<Reply>, Infallible>>;
 
-    fn connection(&self, peer: Peer) -> Self::Service;
+/// One connection's requests. One type for all servers and streams, so that HTTP/1 and HTTP/2 are each compiled
+/// once.
+struct OneConnection {
+    serve: Arc<dyn Serve>,
+    address: Option<SocketAddr>,
+    activity: Arc<Activity>,
+}
+
+impl Service<Request<Incoming>> for OneConnection {
+    type Response = Response<Reply>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn call(&self, request: Request<Incoming>) -> Answer {
+        let under_way = self.activity.begin();
+        self.serve.clone().answer(request, self.address, under_way)
+    }
 }
 
 /// A listener and how its connections are handled.
@@ -126,8 +140,8 @@ pub(crate) struct Acceptor {
     pub(crate) limits: ConnectionLimits,
 }
 
-struct Shared<S> {
-    serve: S,
+struct Shared {
+    serve: Arc<dyn Serve>,
     tls: Option<TlsAcceptor>,
     protocol: Protocol,
     limits: ConnectionLimits,
@@ -137,7 +151,7 @@ struct Shared<S> {
 
 impl Acceptor {
     /// Serves until `stop`, then lets requests under way finish within its deadline.
-    pub(crate) async fn run<S: Serve>(self, serve: S, stop: Stop) {
+    pub(crate) async fn run(self, serve: Arc<dyn Serve>, stop: Stop) {
         let Acceptor {
             listener,
             tls,
@@ -196,8 +210,18 @@ impl Acceptor {
 /// Either kind of accepted stream.
 enum Stream {
     Tcp(TcpStream),
-    Unix(tokio::net::UnixStream),
+    Unix(UnixStream),
 }
+
+delegate_io!(Stream: Tcp, Unix);
+
+/// An accepted stream, plain or under TLS.
+enum Secured {
+    Plain(Stream),
+    Tls(Box<TlsStream<Stream>>),
+}
+
+delegate_io!(Secured: Plain, Tls);
 
 async fn accept(listener: &Listener) -> std::io::Result<(Stream, Option<SocketAddr>)> {
     match listener {
@@ -210,7 +234,7 @@ async fn accept(listener: &Listener) -> std::io::Result<(Stream, Option<SocketAd
 }
 
 /// Says why, where a few bytes can say it, and closes.
-fn refuse<S>(stream: &Stream, shared: &Shared<S>) {
+fn refuse(stream: &Stream, shared: &Shared) {
     const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
         Connection: close\r\nContent-Length: 0\r\n\r\n";
     tracing::debug!(
@@ -225,31 +249,20 @@ fn refuse<S>(stream: &Stream, shared: &Shared<S>) {
     }
 }
 
-async fn one<S: Serve>(
-    shared: Arc<Shared<S>>,
+async fn one(
+    shared: Arc<Shared>,
     stream: Stream,
     address: Option<SocketAddr>,
     _permit: OwnedSemaphorePermit,
 ) {
-    match stream {
-        Stream::Tcp(stream) => {
-            // A connection that is gone already shows at the first read.
-            let _unset = stream.set_nodelay(true);
-            let _unset = socket2::SockRef::from(&stream).set_keepalive(true);
-            secured(shared, stream, address).await;
-        }
-        Stream::Unix(stream) => secured(shared, stream, address).await,
+    if let Stream::Tcp(stream) = &stream {
+        // A connection that is gone already shows at the first read.
+        let _unset = stream.set_nodelay(true);
+        let _unset = socket2::SockRef::from(stream).set_keepalive(true);
     }
-}
-
-async fn secured<S: Serve, T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    shared: Arc<Shared<S>>,
-    stream: T,
-    address: Option<SocketAddr>,
-) {
     let Some(tls) = &shared.tls else {
         let http2 = matches!(shared.protocol, Protocol::Http2(_));
-        return spoken(shared, stream, address, http2).await;
+        return spoken(shared, Secured::Plain(stream), address, http2).await;
     };
     let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream));
     let stream = tokio::select! {
@@ -268,20 +281,16 @@ async fn secured<S: Serve, T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     };
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2")
         || matches!(shared.protocol, Protocol::Http2(_));
-    spoken(shared, stream, address, http2).await;
+    spoken(shared, Secured::Tls(Box::new(stream)), address, http2).await;
 }
 
-async fn spoken<S: Serve, T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    shared: Arc<Shared<S>>,
-    stream: T,
-    address: Option<SocketAddr>,
-    http2: bool,
-) {
+async fn spoken(shared: Arc<Shared>, stream: Secured, address: Option<SocketAddr>, http2: bool) {
     let activity = Arc::new(Activity::new(http2));
-    let service = shared.serve.connection(Peer {
+    let service = OneConnection {
+        serve: shared.serve.clone(),
         address,
         activity: activity.clone(),
-    });
+    };
     let io = TokioIo::new(Watched::new(stream, activity.clone()));
     let result = if http2 {
         let settings = match shared.protocol {
