@@ -116,7 +116,9 @@ impl Access {
             }
             Self::Server(server) => server.config()?,
         };
-        if let Ok(value) = user_agent.parse() {
+        if !user_agent.is_empty()
+            && let Ok(value) = user_agent.parse()
+        {
             config
                 .headers
                 .push((HeaderName::from_static("user-agent"), value));

@@ -4,12 +4,14 @@
 //! jobs and pipelines of a graph share them. Only the parts of objects that somebody reads are kept.
 
 mod access;
+mod ask;
 mod cluster;
 mod explain;
 mod objects;
 mod watch;
 
 pub use access::{Access, Server};
+pub use ask::Found;
 pub use cluster::{Cluster, Query};
 pub use objects::{
     Address, Container, EndpointPort, Endpoints, Ingress, IngressRule, Metadata, Node, Owner,
