@@ -2,8 +2,7 @@
 //!
 //! Pods and what stands round them are in watches that are shared with discovery and with all
 //! pipelines (`weir-kube`). A metric's resource is part of its series, which is changed once and
-//! remembered until what is known changes; of spans and log records each resource of a batch is
-//! changed once.
+//! remembered until what is known changes, and so is each resource of spans and log records.
 
 mod association;
 mod attributes;
@@ -34,6 +33,8 @@ use shared::{Shared, access};
 
 /// Senders whose numbers are kept.
 const SENDERS: usize = 65_536;
+/// Resources of spans and log records whose answers are kept.
+const ANSWERS: usize = 4_096;
 
 /// Registration.
 pub struct Kind;
@@ -57,11 +58,24 @@ impl ProcessorKind for Kind {
     }
 }
 
+/// Answers about the resources of spans and log records, for one version of what is known.
+#[derive(Default)]
+struct Answers {
+    epoch: u64,
+    /// By the resource's address and the sender's number; the resource is kept beside its answer, so
+    /// that no other can get the address.
+    of: HashMap<(usize, u32), Answer, foldhash::fast::RandomState>,
+}
+
+/// A resource and what it becomes; nothing if it stays.
+type Answer = (Arc<Resource>, Option<Arc<Resource>>);
+
 struct Kubernetes {
     shared: Arc<Shared>,
     interner: Arc<Interner>,
     mapper: Arc<SeriesMapper>,
     senders: Mutex<Senders>,
+    answers: Mutex<Answers>,
     /// It has stopped.
     left: AtomicBool,
     found: Counter,
@@ -119,6 +133,7 @@ impl Kubernetes {
             interner: cx.interner.clone(),
             mapper,
             senders: Mutex::default(),
+            answers: Mutex::default(),
             left: AtomicBool::new(false),
             found: counter("pod_association_success", "Number of successful pod associations"),
             not_found: counter("pod_association_error", "Number of failed pod associations"),
@@ -155,12 +170,42 @@ impl Kubernetes {
         }
     }
 
-    /// The version of answers about series: that of what is known, and whose series they are.
-    fn epoch(&self, sender: Option<IpAddr>) -> u64 {
+    /// The answer about a resource that comes again and again.
+    fn remembered(
+        &self,
+        resource: &Arc<Resource>,
+        sender: Option<IpAddr>,
+        (epoch, number): (u64, u32),
+    ) -> Option<Arc<Resource>> {
+        let key = (Arc::as_ptr(resource).addr(), number);
+        let answers = || self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut answers = answers();
+            if answers.epoch < epoch {
+                answers.epoch = epoch;
+                answers.of.clear();
+            }
+            if let Some((_, answer)) = answers.of.get(&key).filter(|_| answers.epoch == epoch) {
+                return answer.clone();
+            }
+        }
+        let answer = self.resource(resource, sender);
+        let mut answers = answers();
+        if answers.epoch == epoch {
+            if answers.of.len() >= ANSWERS {
+                answers.of.clear();
+            }
+            answers.of.insert(key, (resource.clone(), answer.clone()));
+        }
+        answer
+    }
+
+    /// The version of what is known, and the number of the sender.
+    fn version(&self, sender: Option<IpAddr>) -> (u64, u32) {
         let number = sender.map_or(0, |sender| {
             self.senders.lock().unwrap_or_else(PoisonError::into_inner).number(sender)
         });
-        (self.shared.epoch() << 32) | u64::from(number)
+        (self.shared.epoch(), number)
     }
 }
 
@@ -171,13 +216,18 @@ impl Transform for Kubernetes {
             .filter(|_| self.shared.associations.ask_sender())
             .and_then(|client| client.address)
             .map(|address| address.ip());
+        let version = self.version(sender);
         match &mut batch.data {
             Data::Metrics(metrics) => {
-                let epoch = self.epoch(sender);
+                let epoch = (version.0 << 32) | u64::from(version.1);
                 self.mapper.apply(metrics, epoch, |series| self.map(series, sender));
             }
-            Data::Traces(traces) => traces.map_resources(|resource| self.resource(resource, sender)),
-            Data::Logs(logs) => logs.map_resources(|resource| self.resource(resource, sender)),
+            Data::Traces(traces) => {
+                traces.map_resources(|resource| self.remembered(resource, sender, version));
+            }
+            Data::Logs(logs) => {
+                logs.map_resources(|resource| self.remembered(resource, sender, version));
+            }
         }
         Ok(Flow::Pass)
     }

@@ -343,14 +343,23 @@ async fn spans_and_log_records_are_changed_too() {
     let logs = json!({"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": [{"body": {"stringValue": "x"}}]}]}]});
     let spans = json!({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [
         {"name": "s", "traceId": "0102030405060708090a0b0c0d0e0f10", "spanId": "0102030405060708"}]}]}]});
-    for (signal, body, blocks) in
-        [(Signal::Logs, logs, "resourceLogs"), (Signal::Traces, spans, "resourceSpans")]
-    {
-        let mut batch = batch(signal, &body, &cx.interner);
-        assert!(!matches!(batch.data, Data::Metrics(_)));
-        let out = applied(&processor, &mut batch);
-        let found = plain(&out[blocks][0]["resource"]["attributes"]);
-        assert_eq!(found, json!({"ip": "10.0.0.1", "k8s.pod.name": "web"}));
+    let lookups = || cx.telemetry.total("otelcol_processor_k8sattributes_pod_association_success");
+    let both = [(Signal::Logs, logs, "resourceLogs"), (Signal::Traces, spans, "resourceSpans")];
+    for name in ["web", "new"] {
+        let before = lookups();
+        for (signal, body, blocks) in both.iter().chain(&both) {
+            let mut batch = batch(*signal, body, &cx.interner);
+            assert!(!matches!(batch.data, Data::Metrics(_)));
+            let out = applied(&processor, &mut batch);
+            let found = plain(&out[*blocks][0]["resource"]["attributes"]);
+            assert_eq!(found, json!({"ip": "10.0.0.1", "k8s.pod.name": name}));
+        }
+        // the resource is the same, and so is what is known
+        assert_eq!(lookups() - before, 1.0);
+        let mut new = pod("new", "10.0.0.1");
+        new["status"]["startTime"] = json!("2024-05-01T11:00:00Z");
+        api.put("pods", new);
+        until(&processor, &cx, &json!({"k8s.pod.ip": "10.0.0.1"}), Some("new")).await;
     }
 }
 

@@ -6,6 +6,7 @@ out=../../../target/kube
 mkdir -p "$out"
 stamp=$(cat go.mod go.sum main.go | sha256sum)
 [ -x "$out/kube-apiserver" ] && [ "$(cat "$out/stamp" 2>/dev/null)" = "$stamp" ] && exit 0
+PATH="$PATH:/usr/local/go/bin"
 command -v go >/dev/null || { echo "Go is missing: kube-apiserver is built from its Go modules"; exit 1; }
 version=$(sed -n 's|^\tk8s.io/kubernetes \(v[0-9.]*\)$|\1|p' go.mod)
 minor=${version#v1.}
