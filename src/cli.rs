@@ -33,6 +33,7 @@ Commands:
   print-config  print the configuration with all sources merged and all defaults filled in
   demo          start with a built-in configuration and made-up data
   backtest      run the detector over recorded series: weir backtest --help
+  scrape check  read a page with metrics as the prometheus receiver would: URL, file or -
 
 Locations: a path, file:PATH, env:NAME, yaml:TEXT, http://..., https://..., s3://...
 

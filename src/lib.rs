@@ -11,3 +11,4 @@ pub mod inspect;
 pub mod logging;
 pub mod pages;
 pub mod run;
+pub mod scrape;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use weir::cli::{Command, Invocation};
-use weir::{inspect, run};
+use weir::{inspect, run, scrape};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -12,7 +12,11 @@ fn main() -> ExitCode {
     if let Some(code) = weir::backtest::command(std::env::args_os()) {
         return ExitCode::from(code);
     }
-    let invocation = match Invocation::parse(std::env::args_os()) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = scrape::run(&arguments) {
+        return ExitCode::from(code);
+    }
+    let invocation = match Invocation::parse(arguments) {
         Ok(invocation) => invocation,
         Err(exit) => {
             if exit.is_success() {

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use weir_config::{Duration, Errors, Validate};
+use weir_config::{Duration, Errors, Secret, Validate};
+use weir_net::dns::RecordKind;
+
+use super::client::{http_url, with_client_keys};
 
 /// An entry of `static_configs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -57,41 +60,202 @@ impl Validate for FileSdConfig {
     }
 }
 
-/// An entry of `http_sd_configs`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct HttpSdConfig {
-    /// Where the target groups are.
-    pub(crate) url: String,
-    /// How often they are asked for.
-    pub(crate) refresh_interval: Duration,
-}
-
-impl Default for HttpSdConfig {
-    fn default() -> Self {
-        Self {
-            url: String::new(),
-            refresh_interval: Duration::from_mins(1),
-        }
+with_client_keys! {
+    /// An entry of `http_sd_configs`.
+    pub(crate) struct HttpSdConfig {
+        /// Where the target groups are.
+        url: String = String::new(),
+        /// How often they are asked for.
+        refresh_interval: Duration = Duration::from_mins(1),
     }
 }
 
 impl Validate for HttpSdConfig {
     fn validate(&self, errors: &mut Errors) {
-        let scheme = self.url.starts_with("http://") || self.url.starts_with("https://");
+        errors.nested("", &self.client());
         if self.url.is_empty() {
             errors.push(
                 "url",
                 "URL is missing",
                 "for example http://localhost:8080/targets",
             );
-        } else if !scheme || http::Uri::try_from(&self.url).is_ok_and(|u| u.host().is_none()) {
+        } else if http_url(&self.url).is_none() {
             errors.push(
                 "url",
                 "URL scheme must be 'http' or 'https', with a host",
                 "",
             );
         }
+    }
+}
+
+/// An entry of `dns_sd_configs`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct DnsSdConfig {
+    /// Names to look up.
+    pub(crate) names: Vec<String>,
+    /// `SRV`, `A`, `AAAA`, `MX` or `NS`.
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    /// Port of the targets; SRV records have their own.
+    pub(crate) port: u16,
+    /// How often they are looked up.
+    pub(crate) refresh_interval: Duration,
+}
+
+impl Default for DnsSdConfig {
+    fn default() -> Self {
+        Self {
+            names: Vec::new(),
+            kind: "SRV".to_owned(),
+            port: 0,
+            refresh_interval: Duration::from_secs(30),
+        }
+    }
+}
+
+impl DnsSdConfig {
+    /// The kind of record.
+    pub(crate) fn record_kind(&self) -> Option<RecordKind> {
+        Some(match self.kind.to_ascii_uppercase().as_str() {
+            "SRV" => RecordKind::Srv,
+            "A" => RecordKind::A,
+            "AAAA" => RecordKind::Aaaa,
+            "MX" => RecordKind::Mx,
+            "NS" => RecordKind::Ns,
+            _ => return None,
+        })
+    }
+}
+
+impl Validate for DnsSdConfig {
+    fn validate(&self, errors: &mut Errors) {
+        if self.names.is_empty() {
+            let text = "DNS-SD config must contain at least one SRV record name";
+            errors.push("names", text, "");
+        }
+        match self.record_kind() {
+            None => {
+                let text = format!("invalid DNS-SD records type {}", self.kind);
+                errors.push("type", text, "use SRV, A, AAAA, MX or NS");
+            }
+            Some(RecordKind::Srv) => {}
+            Some(_) if self.port == 0 => {
+                let text = "a port is required in DNS-SD configs for all record types except SRV";
+                errors.push("port", text, "");
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// A filter of `ec2_sd_configs`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Ec2Filter {
+    /// Name, as in the API's `DescribeInstances`.
+    pub(crate) name: String,
+    /// Values, one of which is to fit.
+    pub(crate) values: Vec<String>,
+}
+
+with_client_keys! {
+    /// An entry of `ec2_sd_configs`.
+    pub(crate) struct Ec2SdConfig {
+        /// URL of the service in place of the region's.
+        endpoint: String = String::new(),
+        /// Region; that of the environment or the instance if empty.
+        region: String = String::new(),
+        /// Access key; the usual sources if empty.
+        access_key: String = String::new(),
+        /// Its secret.
+        secret_key: Secret<String> = Secret::default(),
+        /// Profile of the shared files.
+        profile: String = String::new(),
+        /// Role to assume.
+        role_arn: String = String::new(),
+        /// External id of the role.
+        external_id: String = String::new(),
+        /// How often instances are asked for.
+        refresh_interval: Duration = Duration::from_mins(1),
+        /// Port of the targets.
+        port: u16 = 80,
+        /// Which instances.
+        filters: Vec<Ec2Filter> = Vec::new(),
+    }
+}
+
+with_client_keys! {
+    /// An entry of `ecs_sd_configs`.
+    pub(crate) struct EcsSdConfig {
+        /// URL of the service in place of the region's.
+        endpoint: String = String::new(),
+        /// Region; that of the environment or the instance if empty.
+        region: String = String::new(),
+        /// Access key; the usual sources if empty.
+        access_key: String = String::new(),
+        /// Its secret.
+        secret_key: Secret<String> = Secret::default(),
+        /// Profile of the shared files.
+        profile: String = String::new(),
+        /// Role to assume.
+        role_arn: String = String::new(),
+        /// External id of the role.
+        external_id: String = String::new(),
+        /// How often tasks are asked for.
+        refresh_interval: Duration = Duration::from_mins(1),
+        /// Port of the targets.
+        port: u16 = 80,
+        /// Names or ARNs of clusters; all if empty.
+        clusters: Vec<String> = Vec::new(),
+        /// Requests at a time.
+        request_concurrency: usize = 20,
+    }
+}
+
+impl Validate for Ec2SdConfig {
+    fn validate(&self, errors: &mut Errors) {
+        errors.nested("", &self.client());
+        check_aws(
+            &self.endpoint,
+            &self.access_key,
+            self.secret_key.expose(),
+            errors,
+        );
+        for (i, filter) in self.filters.iter().enumerate() {
+            if filter.values.is_empty() {
+                let text = "EC2 SD configuration filter values cannot be empty";
+                errors.push(&format!("filters[{i}].values"), text, "");
+            }
+        }
+    }
+}
+
+impl Validate for EcsSdConfig {
+    fn validate(&self, errors: &mut Errors) {
+        errors.nested("", &self.client());
+        check_aws(
+            &self.endpoint,
+            &self.access_key,
+            self.secret_key.expose(),
+            errors,
+        );
+        if self.request_concurrency == 0 {
+            let text = "must be at least 1";
+            errors.push("request_concurrency", text, "the default is 20");
+        }
+    }
+}
+
+fn check_aws(endpoint: &str, key: &str, secret: &str, errors: &mut Errors) {
+    if !endpoint.is_empty() && http_url(endpoint).is_none() {
+        let text = format!("`{endpoint}` is not the URL of a service");
+        errors.push("endpoint", text, "write it as https://host");
+    }
+    if key.is_empty() != secret.is_empty() {
+        let text = "access_key and secret_key belong together";
+        errors.warn("access_key", text, "without both, neither is used");
     }
 }
 

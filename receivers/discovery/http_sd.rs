@@ -5,8 +5,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use tokio::sync::mpsc;
 use tracing::warn;
 use weir_core::{BuildInfo, Stop};
-use weir_net::{HttpClient, HttpClientOptions};
 
+use super::client::Access;
 use super::config::HttpSdConfig;
 use super::{Group, WrittenGroup, written};
 
@@ -21,12 +21,9 @@ pub(super) async fn run(
     updates: mpsc::Sender<Vec<Group>>,
     stop: Stop,
 ) {
-    let options = HttpClientOptions {
-        user_agent: info.user_agent(),
-        ..HttpClientOptions::default()
-    };
-    let (client, url) = match (HttpClient::new(options), Uri::try_from(&config.url)) {
-        (Ok(client), Ok(url)) => (client, url),
+    let access = Access::new(&config.client(), &info.user_agent());
+    let (access, url) = match (access, Uri::try_from(&config.url)) {
+        (Ok(access), Ok(url)) => (access, url),
         (Err(error), _) => return warn!("HTTP discovery cannot start: {error}"),
         (_, Err(error)) => return warn!("HTTP discovery cannot start: {error}"),
     };
@@ -36,7 +33,7 @@ pub(super) async fn run(
             () = stop.stopped() => return,
             _ = interval.tick() => {}
         }
-        match ask(&client, &url, &config).await {
+        match ask(&access, &url, &config).await {
             Ok(groups) => {
                 let targets = written(groups, ("__meta_url", &config.url));
                 if updates
@@ -59,7 +56,7 @@ pub(super) async fn run(
 }
 
 async fn ask(
-    client: &HttpClient,
+    access: &Access,
     url: &Uri,
     config: &HttpSdConfig,
 ) -> Result<Vec<WrittenGroup>, String> {
@@ -69,7 +66,12 @@ async fn ask(
     if let Ok(seconds) = HeaderValue::from_str(&interval.as_secs_f64().to_string()) {
         headers.insert("x-prometheus-refresh-interval-seconds", seconds);
     }
-    let answer = client
+    access
+        .add_headers(&mut headers)
+        .await
+        .map_err(|e| e.to_string())?;
+    let answer = access
+        .client
         .get_body(url, &headers, MAX_BYTES, interval.to_std())
         .await
         .map_err(|e| e.to_string())?;
@@ -81,14 +83,20 @@ async fn ask(
         .get(CONTENT_TYPE)
         .and_then(|v| v.to_str().ok())
         .unwrap_or_default();
-    if !kind
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .eq_ignore_ascii_case("application/json")
-    {
+    if !is_json(kind) {
         return Err(format!("unsupported content type {kind:?}"));
     }
     serde_json::from_slice(&answer.body).map_err(|e| e.to_string())
+}
+
+/// `application/json`, with no character set or that of JSON.
+fn is_json(content_type: &str) -> bool {
+    let mut parts = content_type.split(';').map(str::trim);
+    let media = parts.next().unwrap_or_default();
+    let mut others = parts.filter(|part| !part.is_empty());
+    media.eq_ignore_ascii_case("application/json")
+        && others.all(|part| {
+            let part = part.replace('"', "").to_ascii_lowercase();
+            part == "charset=utf-8"
+        })
 }

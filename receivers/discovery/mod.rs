@@ -3,17 +3,28 @@
 //! Every mechanism pushes whole groups by source; an empty group removes the source. They are put
 //! together and published at most every 100 ms, so that a burst of pod events is one update.
 
+pub(crate) mod client;
 pub(crate) mod config;
+mod dns;
+mod ec2;
+mod ecs;
 mod file;
 mod http_sd;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
+#[cfg(test)]
+mod merge_tests;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{FileSdConfig, HttpSdConfig, KubernetesSdConfig, StaticConfig};
+use config::{
+    DnsSdConfig, Ec2SdConfig, EcsSdConfig, FileSdConfig, HttpSdConfig, KubernetesSdConfig,
+    StaticConfig,
+};
 use tokio::sync::{mpsc, watch};
 use weir_core::{BuildCtx, Stop};
 
@@ -40,6 +51,12 @@ pub(crate) struct Sources<'a> {
     pub(crate) https: &'a [HttpSdConfig],
     /// `kubernetes_sd_configs`.
     pub(crate) kubernetes: &'a [KubernetesSdConfig],
+    /// `dns_sd_configs`.
+    pub(crate) dns: &'a [DnsSdConfig],
+    /// `ec2_sd_configs`.
+    pub(crate) ec2: &'a [Ec2SdConfig],
+    /// `ecs_sd_configs`.
+    pub(crate) ecs: &'a [EcsSdConfig],
     /// Which targets are wanted; all if none.
     pub(crate) keep: Option<&'a Keep>,
 }
@@ -95,6 +112,19 @@ pub(crate) fn start(
             stop.clone(),
         );
         cx.tasks.spawn(&task("http"), work);
+    }
+    for (i, config) in sources.dns.iter().enumerate() {
+        let settings = weir_net::dns::Resolver::of_system;
+        let work = dns::run(i, config.clone(), settings, updates.clone(), stop.clone());
+        cx.tasks.spawn(&task("dns"), work);
+    }
+    for (i, config) in sources.ec2.iter().enumerate() {
+        let work = ec2::run(i, config.clone(), cx.clone(), updates.clone(), stop.clone());
+        cx.tasks.spawn(&task("ec2"), work);
+    }
+    for (i, config) in sources.ecs.iter().enumerate() {
+        let work = ecs::run(i, config.clone(), cx.clone(), updates.clone(), stop.clone());
+        cx.tasks.spawn(&task("ecs"), work);
     }
     start_kubernetes(sources.kubernetes, &task("kubernetes"), cx, &updates, &stop);
     // Without mechanisms there is nobody to send, and the task ends at once.
@@ -226,86 +256,62 @@ fn written(groups: Vec<WrittenGroup>, meta: (&str, &str)) -> Vec<TargetLabels> {
     targets
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
+/// Labels of a target of one mechanism, while they are put together.
+pub(crate) struct Labels {
+    prefix: &'static str,
+    labels: TargetLabels,
+}
 
-    fn cx() -> BuildCtx {
-        let id = weir_core::ComponentId::parse("prometheus").unwrap();
-        BuildCtx::standalone(id, weir_core::ComponentKind::Receiver, None)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn static_targets_are_there_at_once_and_labels_may_set_the_address() {
-        let mut labels = BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
-        let plain = StaticConfig {
-            targets: vec!["h:1".into(), "h:2".into()],
-            labels: labels.clone(),
-        };
-        labels.insert("__address__".into(), "other:9".into());
-        let own = StaticConfig {
-            targets: vec!["h:3".into()],
-            labels,
-        };
-        let stop = Stop::default();
-        let sources = Sources {
-            statics: &[plain, own],
-            ..Sources::default()
-        };
-        let groups = start(&sources, "job", &cx(), stop.clone()).borrow().clone();
-        let address = |t: &TargetLabels| {
-            t.iter()
-                .find(|(k, _)| k == "__address__")
-                .unwrap()
-                .1
-                .clone()
-        };
-        let all: Vec<_> = groups
-            .iter()
-            .flat_map(|g| g.targets.iter().map(address))
-            .collect();
-        assert_eq!(all, ["h:1", "h:2", "other:9"]);
-        assert!(groups[0].targets[0].contains(&("zone".into(), "a".into())));
-        stop.stop(weir_core::Deadline::after(Duration::ZERO));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn updates_are_put_together_and_an_empty_group_removes_its_source() {
-        let (publish, mut published) = watch::channel(Arc::new(Vec::new()));
-        let (updates, received) = mpsc::channel(8);
-        let stop = Stop::default();
-        let group = |source: &str, n: usize| Group {
-            source: source.into(),
-            targets: (0..n)
-                .map(|i| with_labels(&format!("h:{i}"), &BTreeMap::new()))
-                .collect(),
-        };
-        let tasks = weir_core::Tasks::default();
-        let keep = Keep::new(|target| !target.contains(&("__address__".into(), "h:1".into())));
-        tasks.spawn(
-            "merge",
-            merge(BTreeMap::new(), received, publish, stop.clone(), Some(keep)),
-        );
-        updates.send(vec![group("a", 1)]).await.unwrap();
-        updates.send(vec![group("b", 2)]).await.unwrap();
-        published.changed().await.unwrap();
-        {
-            let groups = published.borrow_and_update();
-            assert_eq!(groups.len(), 2);
-            // a target that is not wanted is not kept
-            assert_eq!(groups[1].targets.len(), 1);
+impl Labels {
+    /// No labels yet; names get this prefix.
+    pub(crate) fn with_prefix(prefix: &'static str) -> Self {
+        Self {
+            prefix,
+            labels: Vec::new(),
         }
-        updates.send(vec![group("a", 0)]).await.unwrap();
-        published.changed().await.unwrap();
-        assert_eq!(
-            published
-                .borrow()
-                .iter()
-                .map(|g| g.source.as_str())
-                .collect::<Vec<_>>(),
-            ["b"]
-        );
-        stop.stop(weir_core::Deadline::after(Duration::ZERO));
+    }
+
+    /// Adds a label, unless it is empty.
+    pub(crate) fn put(&mut self, name: &str, value: &str) {
+        if !value.is_empty() {
+            self.labels
+                .push((format!("{}{name}", self.prefix), value.to_owned()));
+        }
+    }
+
+    /// Adds a label that somebody else named, such as a tag.
+    pub(crate) fn put_named(&mut self, prefix: &str, name: &str, value: &str) {
+        let allowed = |c: char| {
+            if c.is_ascii_alphanumeric() { c } else { '_' }
+        };
+        let name: String = name.chars().map(allowed).collect();
+        self.put(&format!("{prefix}{name}"), value);
+    }
+
+    /// The labels with the address.
+    pub(crate) fn at(mut self, address: String) -> TargetLabels {
+        self.labels.push(("__address__".to_owned(), address));
+        self.labels
+    }
+}
+
+/// Host and port; IPv6 addresses get brackets.
+pub(crate) fn join(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+/// Appends text in the encoding of forms: a space is `+`.
+pub(crate) fn push_form(out: &mut String, text: &str) {
+    for byte in text.bytes() {
+        match byte {
+            b' ' => out.push('+'),
+            b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            byte if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
+            byte => out.push_str(&format!("%{byte:02X}")),
+        }
     }
 }

@@ -1,22 +1,20 @@
 //! The request of a scrape (prometheus-receiver specification, sections 2.5, 5.3 and 5.4).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderName, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use weir_config::Secret;
-use weir_net::tls::TlsClientConfig;
-use weir_net::{HttpClient, HttpClientOptions, NetError, ProxyChoice};
+use weir_model::{Charge, Ledger};
+use weir_net::NetError;
 use weir_prom::exposition::{MediaType, media_type};
 
-use super::config::{HttpClientBlock, JobRules, tls_version};
+use super::config::JobRules;
+use crate::discovery::client::{Access, AccessError};
 
-/// Bodies above this size are refused even without a `body_size_limit`.
-const MAX_BODY: usize = 1 << 30;
-
-/// Idle connections are kept so long.
-const IDLE: Duration = Duration::from_secs(300);
+/// Bodies of this size and more are refused where no `body_size_limit` is set.
+const DEFAULT_LIMIT: u64 = 64 << 20;
 
 /// Why a target gave no page.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,26 +27,26 @@ pub(crate) enum FetchError {
     TooLarge(u64),
     #[error("unsupported Content-Type {0:?}, and no fallback_scrape_protocol for the target")]
     ContentType(Option<String>),
-    #[error("cannot read {path}: {why}")]
-    File { path: String, why: String },
-    #[error("{0} is not a valid header value")]
-    Header(&'static str),
+    #[error(transparent)]
+    Access(#[from] AccessError),
 }
 
 /// A page as it came.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Fetched {
     pub(crate) body: Bytes,
     pub(crate) kind: MediaType,
+    /// The body's bytes in the memory budget.
+    pub(crate) _charge: Option<Charge>,
 }
 
 /// Fetches the pages of a job's targets.
 #[derive(Debug, Clone)]
 pub(crate) struct Fetcher {
-    client: HttpClient,
-    block: HttpClientBlock,
+    access: Access,
     headers: HeaderMap,
     body_limit: u64,
+    ledger: Arc<Ledger>,
     fallback: Option<MediaType>,
 }
 
@@ -57,7 +55,11 @@ impl Fetcher {
     ///
     /// # Errors
     /// If certificates or the proxy cannot be used.
-    pub(crate) fn new(job: &JobRules, user_agent: &str) -> Result<Self, NetError> {
+    pub(crate) fn new(
+        job: &JobRules,
+        user_agent: &str,
+        ledger: &Arc<Ledger>,
+    ) -> Result<Self, NetError> {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             (ACCEPT, job.accept.as_str()),
@@ -65,25 +67,17 @@ impl Fetcher {
                 ACCEPT_ENCODING,
                 if job.compression { "gzip" } else { "identity" },
             ),
-            (USER_AGENT, user_agent),
         ] {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);
             }
         }
-        let client = HttpClient::new(HttpClientOptions {
-            tls: tls(&job.client),
-            proxy: proxy(&job.client),
-            idle_timeout: Some(IDLE),
-            http2: job.client.enable_http2,
-            follow_redirects: job.client.follow_redirects,
-            ..HttpClientOptions::default()
-        })?;
+        let limit = Some(job.body_limit).filter(|limit| *limit > 0);
         Ok(Self {
-            client,
-            block: job.client.clone(),
+            access: Access::new(&job.client, user_agent)?,
             headers,
-            body_limit: job.body_limit,
+            body_limit: limit.unwrap_or(DEFAULT_LIMIT),
+            ledger: Arc::clone(ledger),
             fallback: job.fallback,
         })
     }
@@ -96,16 +90,15 @@ impl Fetcher {
         if let Ok(seconds) = HeaderValue::from_str(&seconds) {
             headers.insert("x-prometheus-scrape-timeout-seconds", seconds);
         }
-        self.add_own_headers(&mut headers)?;
-        if let Some(value) = self.authorization()? {
-            headers.insert(AUTHORIZATION, value);
-        }
+        self.access.add_headers(&mut headers).await?;
         // The limit counts from "or more" on.
-        let cap = match usize::try_from(self.body_limit) {
-            Ok(0) | Err(_) => MAX_BODY,
-            Ok(limit) => (limit - 1).min(MAX_BODY),
-        };
-        let answer = match self.client.get_body(url, &headers, cap, timeout).await {
+        let cap = usize::try_from(self.body_limit - 1).unwrap_or(usize::MAX);
+        let answer = self
+            .access
+            .client
+            .get_charged_body(url, &headers, cap, timeout, &self.ledger)
+            .await;
+        let (answer, charge) = match answer {
             Err(NetError::BodyTooLarge { limit, .. }) => {
                 return Err(FetchError::TooLarge(limit as u64 + 1));
             }
@@ -124,108 +117,7 @@ impl Fetcher {
         Ok(Fetched {
             body: answer.body,
             kind,
+            _charge: charge,
         })
-    }
-
-    fn add_own_headers(&self, headers: &mut HeaderMap) -> Result<(), FetchError> {
-        for (name, values) in &self.block.headers {
-            let bad = || FetchError::Header("http_headers");
-            let name = HeaderName::try_from(name).map_err(|_| bad())?;
-            let texts = values.values.iter().map(String::as_str);
-            for text in texts.chain(values.secrets.iter().map(|secret| secret.expose().as_str())) {
-                headers.append(&name, HeaderValue::from_str(text).map_err(|_| bad())?);
-            }
-            for file in &values.files {
-                headers.append(
-                    &name,
-                    HeaderValue::from_str(&read(file)?).map_err(|_| bad())?,
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// The `Authorization` header. Files are read for every request, so that new tokens count.
-    fn authorization(&self) -> Result<Option<HeaderValue>, FetchError> {
-        let either = |text: &Secret<String>, file: &str| {
-            if file.is_empty() {
-                Ok(text.expose().clone())
-            } else {
-                read(file)
-            }
-        };
-        let block = &self.block;
-        let text = if let Some(basic) = &block.basic_auth {
-            let user = if basic.username_file.is_empty() {
-                basic.username.clone()
-            } else {
-                read(&basic.username_file)?
-            };
-            let password = either(&basic.password, &basic.password_file)?;
-            let pair = weir_model::text::base64(format!("{user}:{password}").as_bytes());
-            format!("Basic {pair}")
-        } else if let Some(authorization) = &block.authorization {
-            let credentials = either(&authorization.credentials, &authorization.credentials_file)?;
-            if credentials.is_empty() {
-                return Ok(None);
-            }
-            let kind = authorization.kind.trim();
-            format!(
-                "{} {credentials}",
-                if kind.is_empty() { "Bearer" } else { kind }
-            )
-        } else {
-            let token = either(&block.bearer_token, &block.bearer_token_file)?;
-            if token.is_empty() {
-                return Ok(None);
-            }
-            format!("Bearer {token}")
-        };
-        let mut value =
-            HeaderValue::from_str(&text).map_err(|_| FetchError::Header("the authorization"))?;
-        value.set_sensitive(true);
-        Ok(Some(value))
-    }
-}
-
-/// Text of a small file, without blanks at its ends.
-fn read(path: &str) -> Result<String, FetchError> {
-    std::fs::read_to_string(path)
-        .map(|text| text.trim().to_owned())
-        .map_err(|error| FetchError::File {
-            path: path.to_owned(),
-            why: error.to_string(),
-        })
-}
-
-fn tls(block: &HttpClientBlock) -> TlsClientConfig {
-    let version = |text: &str| tls_version(text).unwrap_or_default().to_owned();
-    TlsClientConfig {
-        insecure_skip_verify: block.tls.insecure_skip_verify,
-        server_name_override: block.tls.server_name.clone(),
-        ca_file: block.tls.ca_file.clone(),
-        ca_pem: block.tls.ca.clone(),
-        cert_file: block.tls.cert_file.clone(),
-        cert_pem: block.tls.cert.clone(),
-        key_file: block.tls.key_file.clone(),
-        key_pem: block.tls.key.clone(),
-        min_version: version(&block.tls.min_version),
-        max_version: version(&block.tls.max_version),
-        // Certificates that were exchanged are used for the next handshake after a while.
-        reload_interval: weir_config::Duration::from_secs(60),
-        ..TlsClientConfig::default()
-    }
-}
-
-fn proxy(block: &HttpClientBlock) -> ProxyChoice {
-    if !block.proxy_url.is_empty() {
-        ProxyChoice::Url {
-            url: block.proxy_url.clone(),
-            no_proxy: block.no_proxy.clone(),
-        }
-    } else if block.proxy_from_environment {
-        ProxyChoice::Environment
-    } else {
-        ProxyChoice::None
     }
 }

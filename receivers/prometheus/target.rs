@@ -9,6 +9,7 @@ use weir_prom::relabel::apply_all;
 
 use super::config::{JobRules, PromDuration};
 use super::series::DiscoveredAttributes;
+use crate::discovery::push_form;
 
 /// Something to scrape.
 #[derive(Debug, Clone)]
@@ -162,18 +163,6 @@ fn url(job: &JobRules, labels: &LabelSet) -> Result<Uri, TargetError> {
         labels.get("__address__")
     );
     Uri::try_from(&text).map_err(|_| TargetError::BadUrl(text))
-}
-
-/// Appends text in the encoding of forms: a space is `+`.
-fn push_form(out: &mut String, text: &str) {
-    for byte in text.bytes() {
-        match byte {
-            b' ' => out.push('+'),
-            b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
-            byte if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
-            byte => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) cache_bytes: Gauge,
     /// More targets than `target_limit`: all fail.
     pub(crate) too_many: AtomicBool,
+    /// Another job has taken the targets over: then no stale markers are sent either.
+    pub(crate) replaced: AtomicBool,
 }
 
 /// Why a scrape failed.
@@ -115,7 +117,9 @@ impl Worker {
     /// Scrapes until `gone` (the target has gone) or the receiver stops.
     pub(crate) async fn run(mut self, gone: CancellationToken) {
         let interval = self.target.interval;
-        let mut next = Instant::now() + self.first_wait();
+        let now = self.shared.clock.unix_ns();
+        let wait = first_wait(&self.target.key, self.shared.seed, interval, now);
+        let mut next = Instant::now() + self.shared.initial_offset + wait;
         let mut scraped = false;
         let mut aligned_ns = None;
         loop {
@@ -136,24 +140,10 @@ impl Worker {
             self.scrape(milliseconds(self.shared.clock.unix_ns())).await;
             scraped = true;
         }
-        if scraped && !self.shared.stop.is_stopped() {
+        let replaced = self.shared.replaced.load(Ordering::Relaxed);
+        if scraped && !replaced && !self.shared.stop.is_stopped() {
             self.say_goodbye(next).await;
         }
-    }
-
-    /// Time to the first scrape: the phase is the same after a restart, and differs over targets.
-    fn first_wait(&self) -> Duration {
-        let interval_ns = u64::try_from(self.target.interval.as_nanos())
-            .unwrap_or(u64::MAX)
-            .max(1);
-        let phase = (fnv(self.target.key.as_bytes()) ^ self.shared.seed) % interval_ns;
-        let now = self.shared.clock.unix_ns() % interval_ns;
-        let wait = if phase >= now {
-            phase - now
-        } else {
-            interval_ns - now + phase
-        };
-        self.shared.initial_offset + Duration::from_nanos(wait)
     }
 
     /// The target is gone: after two more intervals its series turn stale, unless the program ends.
@@ -367,7 +357,20 @@ impl Worker {
     }
 }
 
-fn page(fetched: &Fetched) -> Page<'_> {
+/// Time to the first scrape: the phase is the same after a restart, and differs over targets.
+pub(super) fn first_wait(key: &str, seed: u64, interval: Duration, now_ns: u64) -> Duration {
+    let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).max(1);
+    let phase = (fnv(key.as_bytes()) ^ seed) % interval_ns;
+    let now = now_ns % interval_ns;
+    Duration::from_nanos(if phase >= now {
+        phase - now
+    } else {
+        interval_ns - now + phase
+    })
+}
+
+/// A page as the series cache takes it.
+pub(super) fn page(fetched: &Fetched) -> Page<'_> {
     match fetched.kind {
         MediaType::PrometheusText => Page::Text(TextFormat::Prometheus, &fetched.body),
         MediaType::OpenMetricsText => Page::Text(TextFormat::OpenMetrics, &fetched.body),

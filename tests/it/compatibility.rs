@@ -13,6 +13,7 @@ const COMPLETE: &[(&str, usize)] = &[
     ("AWS", 42),
     ("EMF", 63),
     ("XR", 57),
+    ("PROM", 76),
     ("PRW", 54),
     ("RWS", 39),
     ("PROC", 33),

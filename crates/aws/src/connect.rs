@@ -60,7 +60,7 @@ impl AwsSession {
             service,
             &region,
             identity,
-            (Arc::new(NetTransport(http)), credentials, clock),
+            (Arc::new(NetTransport::new(http)), credentials, clock),
             &EndpointSettings::read(&ProcessEnvironment, &profiles),
         )
     }
@@ -93,11 +93,26 @@ impl AwsSession {
 
 /// Requests over `weir-net`.
 #[derive(Debug)]
-pub(crate) struct NetTransport(HttpClient);
+pub(crate) struct NetTransport {
+    client: HttpClient,
+    /// Whole answers up to this size; else what the client keeps of an answer suffices.
+    whole: Option<usize>,
+}
 
 impl NetTransport {
     pub(crate) fn new(client: HttpClient) -> Self {
-        Self(client)
+        Self {
+            client,
+            whole: None,
+        }
+    }
+
+    /// For answers of up to so many bytes.
+    pub(crate) fn for_answers_of(client: HttpClient, most: usize) -> Self {
+        Self {
+            client,
+            whole: Some(most),
+        }
     }
 }
 
@@ -108,18 +123,22 @@ impl Transport for NetTransport {
     ) -> BoxFut<'_, Result<http::Response<Bytes>, TransportError>> {
         Box::pin(async move {
             let (parts, body) = request.into_parts();
-            let answer = self
-                .0
-                .send(parts.method, &parts.uri, &parts.headers, body)
-                .await
-                .map_err(|error| TransportError {
-                    kind: match &error {
-                        NetError::Timeout { .. } => TransportErrorKind::Timeout,
-                        NetError::Resolve { .. } => TransportErrorKind::UnknownHost,
-                        _ => TransportErrorKind::Other,
-                    },
-                    message: error.to_string(),
-                })?;
+            let (method, uri, headers) = (parts.method, &parts.uri, &parts.headers);
+            let answer = match self.whole {
+                Some(most) => {
+                    let answer = self.client.send_for_body(method, uri, headers, body, most);
+                    answer.await
+                }
+                None => self.client.send(method, uri, headers, body).await,
+            };
+            let answer = answer.map_err(|error| TransportError {
+                kind: match &error {
+                    NetError::Timeout { .. } => TransportErrorKind::Timeout,
+                    NetError::Resolve { .. } => TransportErrorKind::UnknownHost,
+                    _ => TransportErrorKind::Other,
+                },
+                message: error.to_string(),
+            })?;
             let mut response = http::Response::new(answer.body);
             *response.status_mut() = answer.status;
             *response.headers_mut() = answer.headers;

@@ -21,6 +21,8 @@ pub enum Service {
     SsoOidc,
     /// Instances and their tags.
     Ec2,
+    /// Tasks of containers.
+    Ecs,
 }
 
 /// Host name suffixes by region prefix: plain, dual-stack.
@@ -84,13 +86,14 @@ impl EndpointSettings {
 }
 
 impl Service {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Logs,
         Self::XRay,
         Self::Sts,
         Self::Sso,
         Self::SsoOidc,
         Self::Ec2,
+        Self::Ecs,
     ];
 
     /// Name in signatures.
@@ -102,6 +105,7 @@ impl Service {
             Self::Sso => "awsssoportal",
             Self::SsoOidc => "sso-oauth",
             Self::Ec2 => "ec2",
+            Self::Ecs => "ecs",
         }
     }
 
@@ -123,6 +127,7 @@ impl Service {
             Self::Sso => "sso",
             Self::SsoOidc => "sso_oidc",
             Self::Ec2 => "ec2",
+            Self::Ecs => "ecs",
         }
     }
 

@@ -78,6 +78,10 @@ impl AwsError {
             #[serde(alias = "Message", alias = "errorMessage")]
             message: Option<String>,
         }
+        // EC2 answers in XML.
+        if error_type.is_none() && body.first() == Some(&b'<') {
+            return crate::sources::xml_refusal(status, body);
+        }
         let body: Body = serde_json::from_slice(body).unwrap_or_default();
         let code = error_type
             .map(str::to_owned)

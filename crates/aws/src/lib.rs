@@ -17,6 +17,7 @@ mod endpoint;
 mod error;
 mod imds;
 mod instance_tags;
+pub mod inventory;
 mod logs;
 pub mod proxy;
 mod region;

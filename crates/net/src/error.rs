@@ -79,6 +79,12 @@ pub enum NetError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The memory budget of the process has no room for the answer.
+    #[error("the answer of {peer} does not fit into the memory budget")]
+    NoMemory {
+        /// `host:port`.
+        peer: String,
+    },
     /// The answer's body cannot be decompressed.
     #[error("answer of {peer}: {source}")]
     Decode {
@@ -132,6 +138,7 @@ impl NetError {
             NetError::Timeout { .. } => "timeout",
             NetError::Transport { .. } => "transport",
             NetError::BodyTooLarge { .. } => "body_too_large",
+            NetError::NoMemory { .. } => "memory",
             NetError::Decode { .. } => "decode",
             NetError::Redirect { .. } => "redirect",
             NetError::Auth { .. } => "auth",

@@ -14,6 +14,7 @@ mod client;
 pub mod compress;
 pub mod datagram;
 mod delegate;
+pub mod dns;
 mod error;
 pub mod grpc;
 mod headers;

@@ -64,22 +64,16 @@ fn with_folder(mut job: ScrapeConfig, folder: &Path) -> ScrapeConfig {
             *path = folder.join(&*path).display().to_string();
         }
     };
-    let tls = &mut job.tls_config;
-    [&mut tls.ca_file, &mut tls.cert_file, &mut tls.key_file]
-        .into_iter()
-        .for_each(place);
-    place(&mut job.bearer_token_file);
-    if let Some(basic) = &mut job.basic_auth {
-        place(&mut basic.username_file);
-        place(&mut basic.password_file);
-    }
-    if let Some(authorization) = &mut job.authorization {
-        place(&mut authorization.credentials_file);
-    }
-    job.http_headers
-        .values_mut()
-        .flat_map(|header| &mut header.files)
-        .for_each(place);
+    job.place_files(&place);
+    job.http_sd_configs
+        .iter_mut()
+        .for_each(|config| config.place_files(&place));
+    job.ec2_sd_configs
+        .iter_mut()
+        .for_each(|config| config.place_files(&place));
+    job.ecs_sd_configs
+        .iter_mut()
+        .for_each(|config| config.place_files(&place));
     job.file_sd_configs
         .iter_mut()
         .flat_map(|config| &mut config.files)

@@ -8,9 +8,9 @@ use weir_prom::exposition::protobuf::HistogramForms;
 use weir_prom::exposition::{EscapingScheme, MediaType, ScrapeProtocol, accept_header};
 use weir_prom::relabel::{RelabelConfig, RelabelError, RelabelRule};
 
-use super::http::HttpClientBlock;
 use super::scrape::{ScrapeConfig, escaping_scheme, name_scheme};
 use super::{Global, PromSize};
+use crate::discovery::client::HttpClientBlock;
 use crate::prometheus::series::{Limits, PageRules, SeriesRules};
 
 /// Finest resolution of a native histogram.

@@ -1,7 +1,7 @@
 //! Keys of the `prometheus` receiver (prometheus-receiver specification, sections 1 and 2).
 
+mod allocator;
 mod files;
-mod http;
 mod job;
 mod scrape;
 mod values;
@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use weir_config::{Duration, Errors, Loose, Node, Validate};
 
+pub(crate) use allocator::TargetAllocatorConfig;
 pub(crate) use files::jobs_of_files;
-pub(crate) use http::{HttpClientBlock, tls_version};
 pub(crate) use job::JobRules;
 pub(crate) use scrape::ScrapeConfig;
 pub(crate) use values::{PromDuration, PromSize};
@@ -27,8 +27,8 @@ pub struct Config {
     pub(crate) config: Loose<PrometheusConfig>,
     /// Take type and unit off metric names.
     pub(crate) trim_metric_suffixes: bool,
-    /// Known, not offered yet.
-    pub(crate) target_allocator: Option<Node>,
+    /// Where more jobs come from.
+    pub(crate) target_allocator: Option<TargetAllocatorConfig>,
     /// The read-only debug API.
     pub(crate) api_server: ApiServer,
     /// One more scrape of each target before its loop ends.
@@ -265,13 +265,8 @@ impl Validate for Config {
     fn validate(&self, errors: &mut Errors) {
         let section = &self.config.0;
         let jobs = !section.scrape_configs.is_empty() || !section.scrape_config_files.is_empty();
-        if self.target_allocator.is_some() {
-            let text = "target_allocator is known but not offered yet";
-            errors.push(
-                "target_allocator",
-                text,
-                "list the jobs under config.scrape_configs",
-            );
+        if let Some(allocator) = &self.target_allocator {
+            errors.nested("target_allocator", allocator);
         } else if !jobs {
             let text = "no Prometheus scrape_configs or target_allocator set";
             errors.push("config", text, "add a job under config.scrape_configs");

@@ -2,167 +2,105 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use weir_config::{Errors, Node, Secret, Validate};
+use weir_config::{Errors, Node, Validate};
 use weir_prom::exposition::{EscapingScheme, NameScheme, ScrapeProtocol};
 use weir_prom::relabel::RelabelConfig;
 
-use super::http::{Authorization, BasicAuth, HeaderValues, HttpClientBlock, TlsConfig};
 use super::values::{PromDuration, PromSize};
+use crate::discovery::client::with_client_keys;
 use crate::discovery::config::{
-    FileSdConfig, HttpSdConfig, KubernetesSdConfig, StaticConfig,
+    DnsSdConfig, Ec2SdConfig, EcsSdConfig, FileSdConfig, HttpSdConfig, KubernetesSdConfig,
+    StaticConfig,
 };
 
-/// One job.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct ScrapeConfig {
-    /// Value of the label `job`.
-    pub(crate) job_name: String,
-    /// Time between two scrapes; that of `global` if left out.
-    pub(crate) scrape_interval: Option<PromDuration>,
-    /// Time for one scrape; that of `global`, but at most the interval, if left out.
-    pub(crate) scrape_timeout: Option<PromDuration>,
-    /// Path of the page.
-    pub(crate) metrics_path: String,
-    /// `http` or `https`.
-    pub(crate) scheme: String,
-    /// Parameters of the query.
-    pub(crate) params: BTreeMap<String, Vec<String>>,
-    /// Labels of the page win over those of the target.
-    pub(crate) honor_labels: bool,
-    /// Times of the page are used.
-    pub(crate) honor_timestamps: bool,
-    /// Series with times of their own turn stale, too.
-    pub(crate) track_timestamps_staleness: bool,
-    /// What to ask for, most wanted first.
-    pub(crate) scrape_protocols: Vec<String>,
-    /// What an answer without a known content type is read as.
-    pub(crate) fallback_scrape_protocol: String,
-    pub(crate) scrape_native_histograms: Option<bool>,
-    pub(crate) always_scrape_classic_histograms: Option<bool>,
-    pub(crate) convert_classic_histograms_to_nhcb: Option<bool>,
-    pub(crate) extra_scrape_metrics: Option<bool>,
-    /// Ask for gzip.
-    pub(crate) enable_compression: bool,
-    pub(crate) body_size_limit: PromSize,
-    pub(crate) sample_limit: u64,
-    pub(crate) target_limit: u64,
-    pub(crate) label_limit: u64,
-    pub(crate) label_name_length_limit: u64,
-    pub(crate) label_value_length_limit: u64,
-    /// Accepted; dropped targets are not kept.
-    pub(crate) keep_dropped_targets: u64,
-    pub(crate) native_histogram_bucket_limit: u64,
-    pub(crate) native_histogram_min_bucket_factor: f64,
-    pub(crate) metric_name_validation_scheme: String,
-    pub(crate) metric_name_escaping_scheme: String,
-    /// Accepted; failures go to the log.
-    pub(crate) scrape_failure_log_file: String,
-    pub(crate) relabel_configs: Vec<RelabelConfig>,
-    pub(crate) metric_relabel_configs: Vec<RelabelConfig>,
-    pub(crate) static_configs: Vec<StaticConfig>,
-    pub(crate) file_sd_configs: Vec<FileSdConfig>,
-    pub(crate) http_sd_configs: Vec<HttpSdConfig>,
-    pub(crate) kubernetes_sd_configs: Vec<KubernetesSdConfig>,
-    /// Known, not offered yet, as the three below.
-    pub(crate) dns_sd_configs: Option<Node>,
-    pub(crate) ec2_sd_configs: Option<Node>,
-    pub(crate) ecs_sd_configs: Option<Node>,
-    pub(crate) consul_sd_configs: Option<Node>,
-    pub(crate) basic_auth: Option<BasicAuth>,
-    pub(crate) authorization: Option<Authorization>,
-    pub(crate) bearer_token: Secret<String>,
-    pub(crate) bearer_token_file: String,
-    pub(crate) oauth2: Option<Node>,
-    pub(crate) tls_config: TlsConfig,
-    pub(crate) follow_redirects: bool,
-    pub(crate) enable_http2: bool,
-    pub(crate) proxy_url: String,
-    pub(crate) no_proxy: String,
-    pub(crate) proxy_from_environment: bool,
-    /// Accepted; proxies get no headers.
-    pub(crate) proxy_connect_header: BTreeMap<String, Vec<Secret<String>>>,
-    pub(crate) http_headers: BTreeMap<String, HeaderValues>,
-}
-
-impl Default for ScrapeConfig {
-    fn default() -> Self {
-        Self {
-            job_name: String::new(),
-            scrape_interval: None,
-            scrape_timeout: None,
-            metrics_path: "/metrics".to_owned(),
-            scheme: "http".to_owned(),
-            params: BTreeMap::new(),
-            honor_labels: false,
-            honor_timestamps: true,
-            track_timestamps_staleness: false,
-            scrape_protocols: Vec::new(),
-            fallback_scrape_protocol: "PrometheusText0.0.4".to_owned(),
-            scrape_native_histograms: None,
-            always_scrape_classic_histograms: None,
-            convert_classic_histograms_to_nhcb: None,
-            extra_scrape_metrics: None,
-            enable_compression: true,
-            body_size_limit: PromSize::default(),
-            sample_limit: 0,
-            target_limit: 0,
-            label_limit: 0,
-            label_name_length_limit: 0,
-            label_value_length_limit: 0,
-            keep_dropped_targets: 0,
-            native_histogram_bucket_limit: 0,
-            native_histogram_min_bucket_factor: 0.0,
-            metric_name_validation_scheme: String::new(),
-            metric_name_escaping_scheme: String::new(),
-            scrape_failure_log_file: String::new(),
-            relabel_configs: Vec::new(),
-            metric_relabel_configs: Vec::new(),
-            static_configs: Vec::new(),
-            file_sd_configs: Vec::new(),
-            http_sd_configs: Vec::new(),
-            kubernetes_sd_configs: Vec::new(),
-            dns_sd_configs: None,
-            ec2_sd_configs: None,
-            ecs_sd_configs: None,
-            consul_sd_configs: None,
-            basic_auth: None,
-            authorization: None,
-            bearer_token: Secret::default(),
-            bearer_token_file: String::new(),
-            oauth2: None,
-            tls_config: TlsConfig::default(),
-            follow_redirects: true,
-            enable_http2: true,
-            proxy_url: String::new(),
-            no_proxy: String::new(),
-            proxy_from_environment: false,
-            proxy_connect_header: BTreeMap::new(),
-            http_headers: BTreeMap::new(),
-        }
+with_client_keys! {
+    /// One job.
+    pub(crate) struct ScrapeConfig {
+        /// Value of the label `job`.
+        job_name: String = String::new(),
+        /// Time between two scrapes; that of `global` if left out.
+        scrape_interval: Option<PromDuration> = None,
+        /// Time for one scrape; that of `global`, but at most the interval, if left out.
+        scrape_timeout: Option<PromDuration> = None,
+        /// Path of the page.
+        metrics_path: String = "/metrics".to_owned(),
+        /// `http` or `https`.
+        scheme: String = "http".to_owned(),
+        /// Parameters of the query.
+        params: BTreeMap<String, Vec<String>> = BTreeMap::new(),
+        /// Labels of the page win over those of the target.
+        honor_labels: bool = false,
+        /// Times of the page are used.
+        honor_timestamps: bool = true,
+        /// Series with times of their own turn stale, too.
+        track_timestamps_staleness: bool = false,
+        /// What to ask for, most wanted first.
+        scrape_protocols: Vec<String> = Vec::new(),
+        /// What an answer without a known content type is read as.
+        fallback_scrape_protocol: String = "PrometheusText0.0.4".to_owned(),
+        scrape_native_histograms: Option<bool> = None,
+        always_scrape_classic_histograms: Option<bool> = None,
+        convert_classic_histograms_to_nhcb: Option<bool> = None,
+        extra_scrape_metrics: Option<bool> = None,
+        /// Ask for gzip.
+        enable_compression: bool = true,
+        body_size_limit: PromSize = PromSize::default(),
+        sample_limit: u64 = 0,
+        target_limit: u64 = 0,
+        label_limit: u64 = 0,
+        label_name_length_limit: u64 = 0,
+        label_value_length_limit: u64 = 0,
+        /// Accepted; dropped targets are not kept.
+        keep_dropped_targets: u64 = 0,
+        native_histogram_bucket_limit: u64 = 0,
+        native_histogram_min_bucket_factor: f64 = 0.0,
+        metric_name_validation_scheme: String = String::new(),
+        metric_name_escaping_scheme: String = String::new(),
+        /// Accepted; failures go to the log.
+        scrape_failure_log_file: String = String::new(),
+        relabel_configs: Vec<RelabelConfig> = Vec::new(),
+        metric_relabel_configs: Vec<RelabelConfig> = Vec::new(),
+        static_configs: Vec<StaticConfig> = Vec::new(),
+        file_sd_configs: Vec<FileSdConfig> = Vec::new(),
+        http_sd_configs: Vec<HttpSdConfig> = Vec::new(),
+        kubernetes_sd_configs: Vec<KubernetesSdConfig> = Vec::new(),
+        dns_sd_configs: Vec<DnsSdConfig> = Vec::new(),
+        ec2_sd_configs: Vec<Ec2SdConfig> = Vec::new(),
+        ecs_sd_configs: Vec<EcsSdConfig> = Vec::new(),
+        /// Known, not offered, as all below: the load fails with their name.
+        aws_sd_configs: Option<Node> = None,
+        azure_sd_configs: Option<Node> = None,
+        consul_sd_configs: Option<Node> = None,
+        digitalocean_sd_configs: Option<Node> = None,
+        docker_sd_configs: Option<Node> = None,
+        dockerswarm_sd_configs: Option<Node> = None,
+        elasticache_sd_configs: Option<Node> = None,
+        eureka_sd_configs: Option<Node> = None,
+        gce_sd_configs: Option<Node> = None,
+        hetzner_sd_configs: Option<Node> = None,
+        ionos_sd_configs: Option<Node> = None,
+        kuma_sd_configs: Option<Node> = None,
+        lightsail_sd_configs: Option<Node> = None,
+        linode_sd_configs: Option<Node> = None,
+        marathon_sd_configs: Option<Node> = None,
+        msk_sd_configs: Option<Node> = None,
+        nerve_sd_configs: Option<Node> = None,
+        nomad_sd_configs: Option<Node> = None,
+        openstack_sd_configs: Option<Node> = None,
+        outscale_sd_configs: Option<Node> = None,
+        ovhcloud_sd_configs: Option<Node> = None,
+        puppetdb_sd_configs: Option<Node> = None,
+        rds_sd_configs: Option<Node> = None,
+        scaleway_sd_configs: Option<Node> = None,
+        serverset_sd_configs: Option<Node> = None,
+        stackit_sd_configs: Option<Node> = None,
+        triton_sd_configs: Option<Node> = None,
+        uyuni_sd_configs: Option<Node> = None,
+        vultr_sd_configs: Option<Node> = None,
     }
 }
 
 impl ScrapeConfig {
-    /// The keys of the HTTP client.
-    pub(crate) fn client(&self) -> HttpClientBlock {
-        HttpClientBlock {
-            basic_auth: self.basic_auth.clone(),
-            authorization: self.authorization.clone(),
-            bearer_token: self.bearer_token.clone(),
-            bearer_token_file: self.bearer_token_file.clone(),
-            oauth2: self.oauth2.is_some(),
-            tls: self.tls_config.clone(),
-            follow_redirects: self.follow_redirects,
-            enable_http2: self.enable_http2,
-            proxy_url: self.proxy_url.clone(),
-            no_proxy: self.no_proxy.clone(),
-            proxy_from_environment: self.proxy_from_environment,
-            headers: self.http_headers.clone(),
-        }
-    }
-
     /// Checks a list of relabelling rules.
     fn check_rules(key: &str, rules: &[RelabelConfig], scheme: NameScheme, errors: &mut Errors) {
         for (i, rule) in rules.iter().enumerate() {
@@ -170,6 +108,44 @@ impl ScrapeConfig {
                 errors.push(&format!("{key}[{i}]"), error.to_string(), "");
             }
         }
+    }
+
+    /// Mechanisms that are not offered, and whether they are asked for.
+    fn not_offered(&self) -> [(&'static str, bool); 29] {
+        macro_rules! given {
+            ($($key:ident),*) => { [$((stringify!($key), self.$key.is_some())),*] };
+        }
+        given![
+            aws_sd_configs,
+            azure_sd_configs,
+            consul_sd_configs,
+            digitalocean_sd_configs,
+            docker_sd_configs,
+            dockerswarm_sd_configs,
+            elasticache_sd_configs,
+            eureka_sd_configs,
+            gce_sd_configs,
+            hetzner_sd_configs,
+            ionos_sd_configs,
+            kuma_sd_configs,
+            lightsail_sd_configs,
+            linode_sd_configs,
+            marathon_sd_configs,
+            msk_sd_configs,
+            nerve_sd_configs,
+            nomad_sd_configs,
+            openstack_sd_configs,
+            outscale_sd_configs,
+            ovhcloud_sd_configs,
+            puppetdb_sd_configs,
+            rds_sd_configs,
+            scaleway_sd_configs,
+            serverset_sd_configs,
+            stackit_sd_configs,
+            triton_sd_configs,
+            uyuni_sd_configs,
+            vultr_sd_configs
+        ]
     }
 
     fn check_discovery(&self, errors: &mut Errors) {
@@ -182,15 +158,19 @@ impl ScrapeConfig {
         for (i, config) in self.kubernetes_sd_configs.iter().enumerate() {
             errors.nested(&format!("kubernetes_sd_configs[{i}]"), config);
         }
-        for (key, given) in [
-            ("dns_sd_configs", &self.dns_sd_configs),
-            ("ec2_sd_configs", &self.ec2_sd_configs),
-            ("ecs_sd_configs", &self.ecs_sd_configs),
-            ("consul_sd_configs", &self.consul_sd_configs),
-        ] {
-            if given.is_some() {
-                let hint =
-                    "use static_configs, file_sd_configs, http_sd_configs or kubernetes_sd_configs";
+        for (i, config) in self.dns_sd_configs.iter().enumerate() {
+            errors.nested(&format!("dns_sd_configs[{i}]"), config);
+        }
+        for (i, config) in self.ec2_sd_configs.iter().enumerate() {
+            errors.nested(&format!("ec2_sd_configs[{i}]"), config);
+        }
+        for (i, config) in self.ecs_sd_configs.iter().enumerate() {
+            errors.nested(&format!("ecs_sd_configs[{i}]"), config);
+        }
+        for (key, given) in self.not_offered() {
+            if given {
+                let hint = "use static_configs, file_sd_configs, http_sd_configs, dns_sd_configs, \
+                            kubernetes_sd_configs, ec2_sd_configs or ecs_sd_configs";
                 errors.push(key, format!("{key} is known but not offered yet"), hint);
             }
         }

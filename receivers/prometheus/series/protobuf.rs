@@ -223,3 +223,50 @@ fn coarser((first, counts): &(i32, Vec<u64>)) -> (i32, Vec<u64>) {
     }
     (i32::try_from(start).unwrap_or(i32::MAX), merged)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn native() -> NativeSample<'static> {
+        NativeSample {
+            count: 21,
+            sum: 4.5,
+            schema: 3,
+            zero_threshold: 0.001,
+            zero_count: 2,
+            positive: (-1, vec![1, 0, 2, 3, 4]),
+            negative: (4, vec![9]),
+            timestamp_ms: None,
+            exemplars: Vec::new(),
+        }
+    }
+
+    /// PROM-58: the bucket before, gaps and all; coarser where a limit asks for it.
+    #[test]
+    fn native_histograms_become_exponential_ones() {
+        let plain = exponential(&native(), 8, 0).unwrap();
+        assert_eq!(
+            (plain.count, plain.sum, plain.scale),
+            (21, Some(4.5), 3)
+        );
+        assert_eq!((plain.zero_count, plain.zero_threshold), (2, 0.001));
+        assert_eq!((plain.min, plain.max), (None, None));
+        let side = |offset, counts: &[u64]| {
+            Some(Buckets {
+                offset,
+                counts: counts.to_vec(),
+            })
+        };
+        assert_eq!(plain.positive, side(-2, &[1, 0, 2, 3, 4]));
+        assert_eq!(plain.negative, side(3, &[9]));
+        // Upper bounds -1 to 3 become 0 to 2.
+        let coarser = exponential(&native(), 2, 0).unwrap();
+        assert_eq!((coarser.scale, coarser.positive), (2, side(-1, &[1, 2, 7])));
+        let limited = exponential(&native(), 8, 3).unwrap();
+        assert_eq!(limited.scale, 1);
+        let error = exponential(&native(), 8, 1).unwrap_err();
+        assert_eq!(error, PageError::BucketLimit(3));
+    }
+}

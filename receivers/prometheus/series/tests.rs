@@ -640,6 +640,21 @@ fn scope_labels() {
     assert_eq!(&*points[1].series.scope().name, "receiver");
 }
 
+/// PROM-51
+#[test]
+fn a_scraped_nan_is_no_stale_marker() {
+    let mut target = Target::new(rules());
+    let mut points = Vec::new();
+    for body in ["a NaN\n", "a nan\n"] {
+        points.clear();
+        let page = Page::Text(TextFormat::Prometheus, body.as_bytes());
+        target.series.page(page, 1000, NOW, &mut points);
+        assert!(!points[0].is_stale());
+        let value = points[0].value.as_f64().unwrap();
+        assert_eq!(value.to_bits(), weir_prom::exposition::NORMAL_NAN_BITS);
+    }
+}
+
 #[test]
 fn classic_histograms_as_one_sample_each() {
     let mut whole = rules();

@@ -33,7 +33,7 @@ use crate::transport::Transport;
 pub(crate) use environment::session_names;
 pub(crate) use instance::InstanceMetadata;
 pub(crate) use profile::Profiles;
-pub(crate) use sts::{AssumedRole, Role, WebIdentity, element};
+pub(crate) use sts::{AssumedRole, Role, WebIdentity, element, refusal as xml_refusal};
 
 /// Attempts of one call of a credential source, as the SDKs make.
 const ATTEMPTS: u32 = 3;
@@ -114,6 +114,14 @@ pub(crate) async fn search(around: &Surroundings) -> Result<Provider, BuildError
     }
     let profile = around.profiles.selected()?;
     roles::of_profile(around, profile).await
+}
+
+/// The source that the selected profile stands for, whatever the environment has.
+///
+/// # Errors
+/// As [`search`].
+pub(crate) async fn profile_provider(around: &Surroundings) -> Result<Provider, BuildError> {
+    roles::of_profile(around, around.profiles.selected()?).await
 }
 
 /// Sends a request until it is answered with something else than a passing failure.

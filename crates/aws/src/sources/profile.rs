@@ -85,6 +85,12 @@ impl Profiles {
         Ok(profiles)
     }
 
+    /// Chooses a profile by name, in place of the environment.
+    pub(crate) fn select(&mut self, name: &str) {
+        self.name = name.to_owned();
+        self.is_asked_for = true;
+    }
+
     /// The profile to use; an empty one where there are no files.
     ///
     /// # Errors

@@ -263,7 +263,8 @@ pub(super) fn read(what: &str, body: &[u8]) -> Result<Credentials, CredentialsEr
     Ok(keys.expiring(end))
 }
 
-pub(super) fn refusal(status: u16, body: &[u8]) -> AwsError {
+/// The failure that an answer in XML stands for.
+pub(crate) fn refusal(status: u16, body: &[u8]) -> AwsError {
     let text = String::from_utf8_lossy(body);
     let code = element(&text, "Code").unwrap_or_default();
     let message = element(&text, "Message").unwrap_or_else(|| format!("HTTP status {status}"));

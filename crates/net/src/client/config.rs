@@ -146,6 +146,7 @@ impl HttpClientConfig {
             auth: context.auth,
             user_agent: context.user_agent,
             follow_redirects: true,
+            connect_headers: http::HeaderMap::new(),
         })
     }
 }

@@ -226,6 +226,12 @@ async fn open_tunnel(
         request.extend_from_slice(auth.as_bytes());
         request.extend_from_slice(b"\r\n");
     }
+    for (name, value) in &proxy.connect_headers {
+        request.extend_from_slice(name.as_str().as_bytes());
+        request.extend_from_slice(b": ");
+        request.extend_from_slice(value.as_bytes());
+        request.extend_from_slice(b"\r\n");
+    }
     request.extend_from_slice(b"\r\n");
     stream
         .write_all(&request)

@@ -3,29 +3,34 @@
 //! The order for one request is that of the reference: compress, set headers, authenticate (the
 //! signature covers what goes over the wire), send.
 
+mod answer;
 mod dispatch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, LOCATION, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Full};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::Semaphore;
 use weir_core::ClientAuth;
+use weir_model::Charge;
 
 use super::connect::TlsSettings;
 use super::cookies::Jar;
 use super::pool::{Connector, Route};
 use super::proxy::{ProxyChoice, ProxyRules};
 use super::url::{host_key, is_link_local, peer_of, resolve_reference, split_userinfo};
-use crate::compress::{DecodeError, Encoder, Encoding, decode_body, encode_body};
+use crate::compress::{Encoder, encode_body};
 use crate::error::{NetError, chain};
 use crate::tls::{self, TlsClientConfig};
+
+use answer::collect;
+pub(super) use answer::{Limit, Longer};
 
 /// What [`HttpClient::send`] keeps of an answer (spec otlp-and-helpers 3.5).
 pub const ANSWER_CAP: usize = 64 << 10;
@@ -67,6 +72,8 @@ pub struct HttpClientOptions {
     pub user_agent: String,
     /// Follow redirects.
     pub follow_redirects: bool,
+    /// More headers for the proxy when it is asked for a tunnel.
+    pub connect_headers: HeaderMap,
 }
 
 impl Default for HttpClientOptions {
@@ -88,6 +95,7 @@ impl Default for HttpClientOptions {
             auth: None,
             user_agent: String::new(),
             follow_redirects: true,
+            connect_headers: HeaderMap::new(),
         }
     }
 }
@@ -101,15 +109,6 @@ pub struct HttpResponse {
     pub headers: HeaderMap,
     /// The body, decompressed.
     pub body: Bytes,
-}
-
-/// What to do with an answer that is longer than the cap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Longer {
-    /// Keep its beginning.
-    Cut,
-    /// Fail.
-    Refuse,
 }
 
 /// An HTTP client. Clones share the connections.
@@ -141,7 +140,7 @@ impl HttpClient {
         let config = tls::client_config(&options.tls, protocols)?;
         let connector = Connector(Arc::new(Route {
             tls: TlsSettings::new(config, &options.tls.server_name_override)?,
-            proxy: ProxyRules::new(&options.proxy)?,
+            proxy: ProxyRules::new(&options.proxy)?.with_headers(&options.connect_headers),
         }));
         let mut builder = legacy::Client::builder(TokioExecutor::new());
         builder
@@ -185,11 +184,12 @@ impl HttpClient {
         headers: &HeaderMap,
         body: Bytes,
     ) -> Result<HttpResponse, NetError> {
-        let limit = (ANSWER_CAP, Longer::Cut);
+        let limit = Limit::of(ANSWER_CAP, Longer::Cut);
         self.in_time(url, self.timeout(), async {
             self.request(method, url, headers, body, limit).await
         })
         .await
+        .map(|(answer, _)| answer)
     }
 
     pub(super) fn timeout(&self) -> Option<Duration> {
@@ -219,8 +219,8 @@ impl HttpClient {
         url: &Uri,
         headers: &HeaderMap,
         body: Bytes,
-        limit: (usize, Longer),
-    ) -> Result<HttpResponse, NetError> {
+        limit: Limit<'_>,
+    ) -> Result<(HttpResponse, Option<Charge>), NetError> {
         let options = &self.shared.options;
         let mut own = headers.clone();
         let mut body = body;
@@ -279,6 +279,11 @@ impl HttpClient {
         } else {
             headers.remove(AUTHORIZATION);
             headers.remove(http::header::COOKIE);
+            let secret = headers.iter().filter(|(_, value)| value.is_sensitive());
+            let secret: Vec<HeaderName> = secret.map(|(name, _)| name.clone()).collect();
+            for name in secret {
+                headers.remove(name);
+            }
         }
         let url = split_userinfo(&hop.url, &mut headers)?;
         if hop.body.is_empty() {
@@ -368,76 +373,4 @@ fn failure(e: &legacy::Error, url: &Uri) -> NetError {
         peer: peer_of(url),
         why: chain(e),
     }
-}
-
-async fn collect(
-    response: Response<Incoming>,
-    url: &Uri,
-    (cap, longer): (usize, Longer),
-) -> Result<HttpResponse, NetError> {
-    let too_large = || NetError::BodyTooLarge {
-        peer: peer_of(url),
-        limit: cap,
-    };
-    let (mut head, mut incoming) = response.into_parts();
-    let mut first = Bytes::new();
-    let mut more = BytesMut::new();
-    while let Some(frame) = incoming.frame().await {
-        let frame = frame.map_err(|e| NetError::Transport {
-            peer: peer_of(url),
-            why: chain(&e),
-        })?;
-        let Ok(mut data) = frame.into_data() else {
-            continue;
-        };
-        let held = first.len() + more.len();
-        if held + data.len() > cap {
-            if longer == Longer::Refuse {
-                return Err(too_large());
-            }
-            data.truncate(cap - held);
-        }
-        let cut = held + data.len() == cap && longer == Longer::Cut;
-        if held == 0 {
-            first = data;
-        } else {
-            if more.is_empty() {
-                more.extend_from_slice(&std::mem::take(&mut first));
-            }
-            more.extend_from_slice(&data);
-        }
-        if cut {
-            break;
-        }
-    }
-    let mut body = if more.is_empty() {
-        first
-    } else {
-        more.freeze()
-    };
-    let gzip = head
-        .headers
-        .get(CONTENT_ENCODING)
-        .is_some_and(|v| v == "gzip" || v == "x-gzip");
-    if gzip && !body.is_empty() {
-        body = match (decode_body(Encoding::Gzip, body, cap).await, longer) {
-            (Ok(body), _) => body,
-            // The text of an error answer is worth having, but not worth an error.
-            (Err(_), Longer::Cut) => Bytes::new(),
-            (Err(DecodeError::TooLarge { .. }), Longer::Refuse) => return Err(too_large()),
-            (Err(source), Longer::Refuse) => {
-                return Err(NetError::Decode {
-                    peer: peer_of(url),
-                    source,
-                });
-            }
-        };
-        head.headers.remove(CONTENT_ENCODING);
-        head.headers.remove(CONTENT_LENGTH);
-    }
-    Ok(HttpResponse {
-        status: head.status,
-        headers: head.headers,
-        body,
-    })
 }

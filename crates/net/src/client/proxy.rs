@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderValue, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
 
 use crate::error::NetError;
@@ -31,6 +31,8 @@ pub(crate) struct ProxyRules {
     matcher: Option<Matcher>,
     /// Requests to this machine itself go direct.
     spare_local: bool,
+    /// What else a proxy is told when it is asked for a tunnel.
+    connect_headers: HeaderMap,
 }
 
 /// A proxy for one request.
@@ -40,6 +42,8 @@ pub(crate) struct Proxy {
     pub(crate) port: u16,
     /// `Proxy-Authorization`.
     pub(crate) auth: Option<HeaderValue>,
+    /// More headers for `CONNECT`.
+    pub(crate) connect_headers: HeaderMap,
 }
 
 impl Proxy {
@@ -76,7 +80,14 @@ impl ProxyRules {
         Ok(ProxyRules {
             matcher,
             spare_local,
+            connect_headers: HeaderMap::new(),
         })
+    }
+
+    /// The same rules; `headers` go with requests for a tunnel.
+    pub(crate) fn with_headers(mut self, headers: &HeaderMap) -> Self {
+        self.connect_headers.clone_from(headers);
+        self
     }
 
     /// The proxy for a destination, if it takes one.
@@ -95,6 +106,7 @@ impl ProxyRules {
             host: uri.host()?.trim_matches(['[', ']']).to_owned(),
             port: uri.port_u16().unwrap_or(80),
             auth,
+            connect_headers: self.connect_headers.clone(),
         })
     }
 }

@@ -21,7 +21,7 @@ use weir_core::{AuthError, BoxFut, ClientAuth, Deadline, RequestParts, Stop};
 
 use super::{
     ANSWER_CAP, ClientContext, CookiesConfig, HttpClient, HttpClientConfig, HttpClientOptions,
-    HttpResponse,
+    HttpResponse, ProxyChoice,
 };
 use crate::NetError;
 use crate::compress::{Compression, Encoder, Encoding};
@@ -600,6 +600,63 @@ async fn requests_go_through_the_proxy() {
         asked.starts_with("CONNECT backend.test:443 HTTP/1.1\r\n"),
         "{asked}"
     );
+}
+
+/// PROM-15
+#[tokio::test]
+async fn tunnels_are_asked_for_with_the_configured_headers() {
+    let (address, mut asks) = proxy("HTTP/1.1 502 No\r\n\r\n").await;
+    let mut connect_headers = http::HeaderMap::new();
+    connect_headers.append("x-tenant", "a".parse().unwrap());
+    connect_headers.append("x-tenant", "b".parse().unwrap());
+    let client = HttpClient::new(HttpClientOptions {
+        proxy: ProxyChoice::Url {
+            url: format!("http://{address}"),
+            no_proxy: String::new(),
+        },
+        connect_headers,
+        ..HttpClientOptions::default()
+    })
+    .unwrap();
+    let url = Uri::from_static("https://backend.test/path");
+    get(&client, &url).await.unwrap_err();
+    let asked = asks.recv().await.unwrap();
+    assert!(
+        asked.ends_with("x-tenant: a\r\nx-tenant: b\r\n\r\n"),
+        "{asked}"
+    );
+}
+
+/// Headers that are marked as sensitive stay with the first host, others go along.
+#[tokio::test]
+async fn sensitive_headers_do_not_follow_to_another_host() {
+    let mut server = serve(&HttpServerConfig::listening_on("127.0.0.1:0"));
+    let (address, _asks) = proxy(Box::leak(
+        format!(
+            "HTTP/1.1 302 Found\r\nLocation: http://{}/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            server.address
+        )
+        .into_boxed_str(),
+    ))
+    .await;
+    let client = HttpClient::new(HttpClientOptions {
+        proxy: ProxyChoice::None,
+        ..HttpClientOptions::default()
+    })
+    .unwrap();
+    let mut headers = http::HeaderMap::new();
+    let mut secret: http::HeaderValue = "s".parse().unwrap();
+    secret.set_sensitive(true);
+    headers.insert("x-secret", secret);
+    headers.insert("x-open", "o".parse().unwrap());
+    let url: Uri = format!("http://{address}/").parse().unwrap();
+    client
+        .get_body(&url, &headers, 1000, Duration::from_secs(10))
+        .await
+        .unwrap();
+    let arrived = server.next().await;
+    assert!(!arrived.head.headers.contains_key("x-secret"));
+    assert_eq!(arrived.head.headers["x-open"], "o");
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 //! Requests whose answers are wanted whole or not at all.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
+use weir_model::{Charge, Ledger};
 
-use super::exchange::{HttpClient, HttpResponse, Longer};
+use super::exchange::{HttpClient, HttpResponse, Limit, Longer};
 use crate::error::NetError;
 
 impl HttpClient {
@@ -20,7 +22,32 @@ impl HttpClient {
         cap: usize,
         timeout: Duration,
     ) -> Result<HttpResponse, NetError> {
-        let limit = (cap, Longer::Refuse);
+        let limit = Limit::of(cap, Longer::Refuse);
+        self.in_time(url, Some(timeout), async {
+            self.request(Method::GET, url, headers, Bytes::new(), limit)
+                .await
+        })
+        .await
+        .map(|(answer, _)| answer)
+    }
+
+    /// As [`Self::get_body`], with the body charged to a ledger while it comes in; the charge is
+    /// for as long as the body is held.
+    ///
+    /// # Errors
+    /// As [`Self::get_body`], and [`NetError::NoMemory`] when the ledger is full.
+    pub async fn get_charged_body(
+        &self,
+        url: &Uri,
+        headers: &HeaderMap,
+        cap: usize,
+        timeout: Duration,
+        ledger: &Arc<Ledger>,
+    ) -> Result<(HttpResponse, Option<Charge>), NetError> {
+        let limit = Limit {
+            ledger: Some(ledger),
+            ..Limit::of(cap, Longer::Refuse)
+        };
         self.in_time(url, Some(timeout), async {
             self.request(Method::GET, url, headers, Bytes::new(), limit)
                 .await
@@ -40,10 +67,11 @@ impl HttpClient {
         body: Bytes,
         cap: usize,
     ) -> Result<HttpResponse, NetError> {
-        let limit = (cap, Longer::Refuse);
+        let limit = Limit::of(cap, Longer::Refuse);
         self.in_time(url, self.timeout(), async {
             self.request(method, url, headers, body, limit).await
         })
         .await
+        .map(|(answer, _)| answer)
     }
 }

@@ -1,12 +1,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+use super::config::{Global, JobRules};
 use super::*;
+
+mod allocator;
+mod misbehaving;
+mod requests;
+mod targets;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use weir_config::{Origin, Source, decode_and_validate, parse_yaml};
-use weir_core::{Batch, ComponentId, ComponentKind, Deadline, Reject, Tasks};
+use weir_core::{Batch, ComponentId, ComponentKind, Consumer, Deadline, Reject, Tasks};
 use weir_model::{Data, Point};
 
 /// Passes batches on to a test.
@@ -33,6 +41,90 @@ fn config(yaml: &str) -> Result<Config, Vec<String>> {
                 .map(|e| format!("{}: {}", e.path, e.message))
                 .collect()
         })
+}
+
+/// A receiver that runs, and what it hands on.
+struct Scraper {
+    batches: mpsc::Receiver<Batch>,
+    cx: BuildCtx,
+    stop: Stop,
+    running: Running,
+}
+
+impl Scraper {
+    async fn start(yaml: &str) -> Self {
+        Self::with_context(yaml, context()).await
+    }
+
+    async fn with_context(yaml: &str, cx: BuildCtx) -> Self {
+        let (sink, batches) = mpsc::channel(64);
+        let running_cx = cx.clone();
+        let (stop, running) = start_with(yaml, running_cx, Arc::new(Sink(sink))).await;
+        Self {
+            batches,
+            cx,
+            stop,
+            running,
+        }
+    }
+
+    /// The points of the next scrape.
+    async fn next(&mut self) -> Vec<Point> {
+        let limit = Duration::from_secs(20);
+        let batch = tokio::time::timeout(limit, self.batches.recv()).await;
+        points_of(batch.expect("a scrape within 20 s").unwrap())
+    }
+
+    /// Ends the receiver.
+    async fn end(self) -> BuildCtx {
+        let by = Deadline::after(Duration::from_secs(10));
+        self.stop.stop(by);
+        drop(self.batches);
+        self.running.await.unwrap();
+        assert!(self.cx.tasks.finished(by).await, "all tasks end");
+        self.cx
+    }
+}
+
+fn context() -> BuildCtx {
+    let id = ComponentId::parse("prometheus").unwrap();
+    BuildCtx::standalone(id, ComponentKind::Receiver, None)
+}
+
+async fn start_with(yaml: &str, cx: BuildCtx, next: Arc<dyn Consumer>) -> (Stop, Running) {
+    weir_net::install_default_provider();
+    let out = Outputs {
+        metrics: Some(next),
+        ..Outputs::default()
+    };
+    let stop = Stop::default();
+    let receiver = Kind::build(config(yaml).unwrap(), cx).await.unwrap();
+    let running = receiver.start(out, stop.clone()).await.unwrap();
+    (stop, running)
+}
+
+fn points_of(batch: Batch) -> Vec<Point> {
+    let Data::Metrics(metrics) = batch.data else {
+        panic!("metrics")
+    };
+    metrics.points().cloned().collect()
+}
+
+fn instance_of(points: &[Point]) -> String {
+    let attributes = &points[0].series.resource().attributes;
+    let instance = attributes.get("service.instance.id");
+    instance.map_or_else(String::new, |value| value.to_text().into_owned())
+}
+
+/// A job named `app` with one static target and these keys.
+fn job_of(address: &str, keys: &str) -> String {
+    let mut yaml = format!(
+        "config:\n  scrape_configs:\n    - job_name: app\n      scrape_interval: 100ms\n      scrape_timeout: 100ms\n      static_configs: [{{targets: ['{address}']}}]\n"
+    );
+    for line in keys.lines().filter(|line| !line.is_empty()) {
+        yaml.push_str(&format!("      {line}\n"));
+    }
+    yaml
 }
 
 /// Answers one request after the other with these; the last one repeats. Gives the requests out.
@@ -189,8 +281,18 @@ fn configurations_that_are_refused() {
         (job("      tls_config: {min_version: TLS9}\n"), "unknown TLS version `TLS9`"),
         (job("      relabel_configs: [{action: nope}]\n"), "relabel_configs[0]: unknown relabel action `nope`"),
         (job("      scrape_protocols: [Nope]\n"), "scrape_protocols[0]: unknown scrape protocol `Nope`"),
-        (job("      dns_sd_configs: [{names: [x]}]\n"), "dns_sd_configs is known but not offered yet"),
+        (job("      dns_sd_configs: [{names: [x], type: A}]\n"), "dns_sd_configs[0].port: a port is required"),
+        (job("      dns_sd_configs: [{names: [x], type: TXT}]\n"), "invalid DNS-SD records type TXT"),
+        (job("      consul_sd_configs: [{}]\n"), "consul_sd_configs is known but not offered yet"),
+        (job("      ec2_sd_configs: [{region: r, filters: [{name: x}]}]\n"), "filter values cannot be empty"),
+        (job("      ecs_sd_configs: [{region: r, clustres: [x]}]\n"), "unknown key `clustres`"),
+        (job("      oauth2: {client_id: i, token_url: 'http://h/t'}\n"), "oauth2.client_secret: either oauth2 client_secret"),
+        (job("      http_sd_configs: [{url: 'http://h/', basic_auth: {username: u}, bearer_token: t}]\n"), "http_sd_configs[0]: at most one of basic_auth"),
+        ("target_allocator: {endpoint: nothing, interval: 0s, collector_id: ''}\n".to_owned(), "target_allocator.endpoint: TargetAllocator endpoint is not valid"),
+        ("target_allocator: {endpoint: 'http://h', interval: 30s, collector_id: '${POD}'}\n".to_owned(), "target_allocator.collector_id: CollectorID is not a valid ID"),
         (job("      kubernetes_sd_configs: [{}]\n"), "kubernetes_sd_configs[0].role: role missing"),
+        (job("      kubernetes_sd_configs: [{role: node, selectors: [{role: pod, label: x}]}]\n"), "node role supports only node selectors"),
+        (job("      kubernetes_sd_configs: [{role: pod, kubeconfig_file: f, namespaces: {own_namespace: true}}]\n"), "cannot use 'own_namespace' with"),
         (job("      metric_name_validation_scheme: old\n"), "unknown global name validation method"),
     ] {
         let errors = config(&yaml).expect_err(&yaml).join("\n");
