@@ -1,3 +1,3 @@
 //! Extensions: one folder each, one name in the table below.
 
-weir_core::components!(ExtensionEntry: awsproxy, health_check, pprof, sigv4auth);
+weir_core::components!(ExtensionEntry: awsproxy, ecs_observer, health_check, pprof, sigv4auth);

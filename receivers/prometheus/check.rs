@@ -255,7 +255,7 @@ impl Survey {
 
     /// Counts a series of so many labels.
     fn count(&mut self, name: &str, labels: usize, line: u64, text: impl Fn() -> String) {
-        let family = self.family(name).to_owned();
+        let family = self.family_of(name).to_owned();
         *self.metrics.entry(family).or_default() += 1;
         let narrower = |wide: &Wide| wide.labels < labels;
         let at = self.widest.iter().position(narrower);
@@ -268,7 +268,7 @@ impl Survey {
     }
 
     /// The family of a sample: parts of histograms and summaries count as one.
-    fn family<'a>(&self, name: &'a str) -> &'a str {
+    fn family_of<'a>(&self, name: &'a str) -> &'a str {
         for suffix in ["_bucket", "_count", "_sum", "_gcount", "_gsum", "_created"] {
             if let Some(base) = name.strip_suffix(suffix)
                 && self.types.contains_key(base)
@@ -455,7 +455,7 @@ mod tests {
         assert!(!found.has_problems());
         assert_eq!(
             found.to_string(),
-            "Prometheus text, 125 bytes, 8 lines: 6 samples, 6 series, 2 metrics\n\
+            "Prometheus text, 123 bytes, 8 lines: 6 samples, 6 series, 2 metrics\n\
              \nmetrics with most series:\n        4  h (histogram)\n        2  c (counter)\n\
              \nwidest label sets:\n        2  line 7: c{a=\"1\",b=\"2\"}\n        1  line 2: h_bucket{le=\"1\"}\n\
              \x20       1  line 3: h_bucket{le=\"+Inf\"}\n        1  line 8: c{a=\"2\"}\n        0  line 4: h_sum\n\

@@ -9,7 +9,13 @@ struct Variables;
 
 impl Environment for Variables {
     fn get(&self, name: &str) -> Option<String> {
-        (name == "K8S_NODE_NAME").then(|| "node-1".to_owned())
+        let value = match name {
+            "K8S_NODE_NAME" => "node-1",
+            "POD_NAME" => "weir-scraper-1",
+            "REPLICAS" => "3",
+            _ => return None,
+        };
+        Some(value.to_owned())
     }
 }
 
@@ -46,6 +52,7 @@ fn configurations_in_manifests_are_valid_without_warnings() {
     for name in [
         "examples/kubernetes/daemonset.yaml",
         "examples/kubernetes/sidecar.yaml",
+        "examples/kubernetes/statefulset.yaml",
     ] {
         let text =
             std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();

@@ -261,9 +261,9 @@ mod tests {
         };
         assert_eq!(plain.positive, side(-2, &[1, 0, 2, 3, 4]));
         assert_eq!(plain.negative, side(3, &[9]));
-        // Upper bounds -1 to 3 become 0 to 2.
+        // Buckets -1 to 3 by their upper bounds become 0 to 2.
         let coarser = exponential(&native(), 2, 0).unwrap();
-        assert_eq!((coarser.scale, coarser.positive), (2, side(-1, &[1, 2, 7])));
+        assert_eq!((coarser.scale, coarser.positive), (2, side(-1, &[1, 5, 4])));
         let limited = exponential(&native(), 8, 3).unwrap();
         assert_eq!(limited.scale, 1);
         let error = exponential(&native(), 8, 1).unwrap_err();

@@ -233,3 +233,52 @@ async fn a_job_of_a_file_may_not_have_a_configured_name() {
     let text = "found multiple scrape configs with job name \"app\"";
     assert!(error.0.contains(text), "{}", error.0);
 }
+
+/// The rules of `examples/kubernetes/statefulset.yaml`: each target has exactly one of the replicas.
+#[test]
+fn replicas_share_the_targets() {
+    struct Pod(usize);
+    impl weir_config::Environment for Pod {
+        fn get(&self, name: &str) -> Option<String> {
+            match name {
+                "REPLICAS" => Some("3".to_owned()),
+                "POD_NAME" => Some(format!("weir-scraper-{}", self.0)),
+                _ => None,
+            }
+        }
+    }
+    let manifest = include_str!("../../../examples/kubernetes/statefulset.yaml");
+    let (_, rest) = manifest.split_once("    receivers:\n      prometheus:\n").unwrap();
+    let (section, _) = rest.split_once("    processors:\n").unwrap();
+    let section: String = section
+        .lines()
+        .map(|line| format!("{}\n", line.strip_prefix("        ").unwrap()))
+        .collect();
+    let kept = |pod: usize| -> Vec<bool> {
+        let text = format!("yaml:{section}");
+        let loaded = weir_config::load(&[text], &[], &Pod(pod), &weir_config::NoFetch).unwrap();
+        let section = decode_and_validate::<Config>(&loaded.root, "").unwrap().value.config.0;
+        let scope = Default::default();
+        let rules =
+            JobRules::new(&section.global, &section.scrape_configs[0], false, scope).unwrap();
+        let target = |n: usize| {
+            let labels = [
+                ("__address__".to_owned(), format!("10.0.{}.{}:8080", n / 250, n % 250)),
+                (
+                    "__meta_kubernetes_pod_annotation_prometheus_io_scrape".to_owned(),
+                    "true".to_owned(),
+                ),
+            ];
+            Target::new(&rules, &labels).unwrap().is_some()
+        };
+        (0..600).map(target).collect()
+    };
+    let shares: Vec<Vec<bool>> = (0..3).map(kept).collect();
+    for n in 0..600 {
+        assert_eq!(shares.iter().filter(|share| share[n]).count(), 1, "target {n}");
+    }
+    for share in shares {
+        let size = share.iter().filter(|kept| **kept).count();
+        assert!((150..=250).contains(&size), "{size}");
+    }
+}
