@@ -44,7 +44,7 @@ impl Default for Config {
 /// An entry of `services`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct ServiceFilter {
+pub(super) struct ServiceFilter {
     /// Regular expression for the service's name.
     pub(super) name_pattern: String,
     /// Regular expression for the container's name; any if empty.
@@ -58,7 +58,7 @@ pub struct ServiceFilter {
 /// An entry of `task_definitions`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct TaskDefinitionFilter {
+pub(super) struct TaskDefinitionFilter {
     /// Regular expression for the definition's ARN.
     pub(super) arn_pattern: String,
     /// Regular expression for the container's name; any if empty.
@@ -72,7 +72,7 @@ pub struct TaskDefinitionFilter {
 /// An entry of `docker_labels`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct DockerLabelFilter {
+pub(super) struct DockerLabelFilter {
     /// Label with the port inside the container.
     pub(super) port_label: String,
     /// Label with the path.
