@@ -29,6 +29,8 @@ pub(crate) enum FetchError {
     ContentType(Option<String>),
     #[error(transparent)]
     Access(#[from] AccessError),
+    #[error("no token for the request within {0:?}")]
+    NoToken(Duration),
 }
 
 /// A page as it came.
@@ -90,7 +92,12 @@ impl Fetcher {
         if let Ok(seconds) = HeaderValue::from_str(&seconds) {
             headers.insert("x-prometheus-scrape-timeout-seconds", seconds);
         }
-        self.access.add_headers(&mut headers).await?;
+        // A token may have to be fetched first: that counts as time of the scrape.
+        let start = tokio::time::Instant::now();
+        tokio::time::timeout(timeout, self.access.add_headers(&mut headers))
+            .await
+            .map_err(|_| FetchError::NoToken(timeout))??;
+        let timeout = timeout.saturating_sub(start.elapsed());
         // The limit counts from "or more" on.
         let cap = usize::try_from(self.body_limit - 1).unwrap_or(usize::MAX);
         let answer = self

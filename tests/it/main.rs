@@ -11,6 +11,7 @@ mod backtest;
 mod compatibility;
 mod configurations;
 mod detector;
+mod evil_targets;
 mod faults;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;

@@ -236,6 +236,23 @@ async fn oauth2_tokens_are_fetched_kept_and_renewed() {
     );
 }
 
+/// A token that does not come is a failed scrape, in time.
+#[tokio::test]
+async fn a_slow_token_server_costs_no_more_than_the_scrape_timeout() {
+    let evil = weir_testkit::EvilTargets::start().await.unwrap();
+    let server = MockServer::start(|_| text("a 1\n")).unwrap();
+    let keys = format!(
+        "oauth2: {{client_id: me, client_secret: s, token_url: 'http://{}/silent'}}",
+        evil.address()
+    );
+    let mut scraper = Scraper::start(&job_of(&host(&server), &keys)).await;
+    for _ in 0..2 {
+        let points = scraper.next().await;
+        assert_eq!(value(&points, "up"), "Some(0.0)");
+    }
+    scraper.end().await;
+}
+
 /// No token is a failed scrape, with the reason.
 #[tokio::test]
 async fn without_a_token_the_scrape_fails() {
