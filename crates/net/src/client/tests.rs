@@ -606,7 +606,7 @@ async fn requests_go_through_the_proxy() {
 #[tokio::test]
 async fn tunnels_are_asked_for_with_the_configured_headers() {
     let (address, mut asks) = proxy("HTTP/1.1 502 No\r\n\r\n").await;
-    let mut connect_headers = http::HeaderMap::new();
+    let mut connect_headers = HeaderMap::new();
     connect_headers.append("x-tenant", "a".parse().unwrap());
     connect_headers.append("x-tenant", "b".parse().unwrap());
     let client = HttpClient::new(HttpClientOptions {
@@ -644,8 +644,8 @@ async fn sensitive_headers_do_not_follow_to_another_host() {
         ..HttpClientOptions::default()
     })
     .unwrap();
-    let mut headers = http::HeaderMap::new();
-    let mut secret: http::HeaderValue = "s".parse().unwrap();
+    let mut headers = HeaderMap::new();
+    let mut secret: HeaderValue = "s".parse().unwrap();
     secret.set_sensitive(true);
     headers.insert("x-secret", secret);
     headers.insert("x-open", "o".parse().unwrap());
