@@ -371,8 +371,8 @@ fn address(
     }
     let wanted = u32::from(port);
     let mapped = if matches!(mode, "awsvpc" | "host") {
-        let mappings = container.port_mappings.iter();
-        let mapping = mappings.filter(|m| m.container_port == wanted).next();
+        let mut mappings = container.port_mappings.iter();
+        let mapping = mappings.find(|m| m.container_port == wanted);
         // In these modes both ports are the same, and one may be left out.
         mapping.map(|m| if m.host_port == 0 { wanted } else { m.host_port })
     } else {
