@@ -1,13 +1,19 @@
 //! Configuration of the `anomaly` processor.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use weir_config::{Errors, Validate};
+use weir_config::{ByteSize, Duration, Errors, Validate};
 use weir_detect as detect;
 
 /// Series an instance keeps a state for, by default (about 15 MB when all are a day old).
 pub const DEFAULT_MAX_SERIES: usize = 10_000;
+/// Bytes of all states, by default.
+pub const DEFAULT_MAX_STATE: u64 = 64 << 20;
+/// Quantiles of a histogram, at most.
+const MAX_QUANTILES: usize = 6;
 
 /// Which side of the band counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,14 +68,99 @@ pub enum MatchType {
     Regexp,
 }
 
-/// Metrics by name.
+/// Types of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MetricType {
+    /// Gauges.
+    Gauge,
+    /// Sums.
+    Sum,
+    /// Histograms with explicit bounds.
+    Histogram,
+    /// Exponential histograms.
+    ExponentialHistogram,
+    /// Summaries.
+    Summary,
+}
+
+/// Series by name, type and labels; what is empty lets everything pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MatchConfig {
-    /// How the names are meant.
+    /// How names and values of labels are meant.
     pub match_type: MatchType,
     /// Names or expressions.
     pub metric_names: Vec<String>,
+    /// Types.
+    pub types: Vec<MetricType>,
+    /// Labels, or attributes of the resource, and the values they must have.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A fixed limit beside the band: a sample beyond it is an anomaly whatever was learned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ThresholdConfig {
+    /// Which series; the first rule that fits a series holds for it.
+    pub metrics: MatchConfig,
+    /// Values above are anomalies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub above: Option<f64>,
+    /// Values below are anomalies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub below: Option<f64>,
+    /// An alarm begins with so many samples beyond in a row.
+    pub samples: u8,
+}
+
+impl Default for ThresholdConfig {
+    fn default() -> Self {
+        Self { metrics: MatchConfig::default(), above: None, below: None, samples: 1 }
+    }
+}
+
+/// What makes two points belong to one series.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IdentityConfig {
+    /// Labels and resource attributes that do not count, so that what comes after a restart under
+    /// another name goes on with what was learned.
+    pub without: Vec<String>,
+}
+
+/// How alarms become incidents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IncidentsConfig {
+    /// Resource attributes (or labels); alarms with an equal value of one of them belong together.
+    pub group_by: Vec<String>,
+    /// A new alarm joins an incident whose last one began at most this long ago, or goes on.
+    pub window: Duration,
+    /// An incident is over when none of its alarms was on for this long.
+    pub resolve_after: Duration,
+}
+
+impl Default for IncidentsConfig {
+    fn default() -> Self {
+        let keys = ["service.name", "k8s.node.name", "host.name"];
+        Self {
+            group_by: keys.map(str::to_owned).to_vec(),
+            window: Duration::from_secs(300),
+            resolve_after: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What happens before the seasonal forecast is ready (two days).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WarmUp {
+    /// Judge and alarm after 40 samples.
+    #[default]
+    Alarm,
+    /// Give bands after 40 samples, alarm after two days.
+    Silent,
 }
 
 /// Which metrics are judged: those included, but for those excluded.
@@ -126,8 +217,23 @@ pub struct Config {
     pub emit: Vec<Emit>,
     /// Also give the band.
     pub bands: bool,
+    /// Alarms during the first two days, or not.
+    pub warm_up: WarmUp,
+    /// Quantiles of histograms that are judged, beside rate and mean.
+    pub quantiles: Vec<f64>,
+    /// Fixed limits.
+    pub thresholds: Vec<ThresholdConfig>,
+    /// What makes a series.
+    pub identity: IdentityConfig,
+    /// Groups alarms into incidents; not without this section.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incidents: Option<IncidentsConfig>,
     /// Series kept at most; further ones pass without judgement and are counted.
     pub max_series: usize,
+    /// Bytes of all states at most; beyond, new series pass without judgement and are counted.
+    pub max_state: ByteSize,
+    /// Time between two snapshots in the data directory; 0: only at the end.
+    pub snapshot_interval: Duration,
 }
 
 impl Default for Config {
@@ -147,7 +253,14 @@ impl Default for Config {
             metrics: MetricsConfig::default(),
             emit: vec![Emit::Companion],
             bands: false,
+            warm_up: WarmUp::Alarm,
+            quantiles: Vec::new(),
+            thresholds: Vec::new(),
+            identity: IdentityConfig::default(),
+            incidents: None,
             max_series: DEFAULT_MAX_SERIES,
+            max_state: ByteSize(DEFAULT_MAX_STATE),
+            snapshot_interval: Duration::from_secs(300),
         }
     }
 }
@@ -186,6 +299,10 @@ impl Config {
             alarm_m: self.alarm_m,
             alarm_n: self.alarm_n,
             recover_n: self.recover_n,
+            warm_up: match self.warm_up {
+                WarmUp::Alarm => detect::WarmUp::Alarm,
+                WarmUp::Silent => detect::WarmUp::Silent,
+            },
             ..detect::Settings::default()
         }
     }
@@ -204,6 +321,25 @@ impl Config {
                     "`end` must be later than `start`",
                 ),
                 Ok(_) => {}
+            }
+        }
+    }
+}
+
+impl Config {
+    fn validate_thresholds(&self, errors: &mut Errors) {
+        for (i, rule) in self.thresholds.iter().enumerate() {
+            let key = format!("thresholds[{i}]");
+            rule.metrics.validate(&format!("{key}.metrics"), errors);
+            let (above, below) = (rule.above, rule.below);
+            if above.is_none() && below.is_none() {
+                errors.push(&key, "has no limit", "set `above`, `below` or both");
+            }
+            if above.is_some_and(|v| !v.is_finite()) || below.is_some_and(|v| !v.is_finite()) {
+                errors.push(&key, "has a limit that is not a number", "");
+            }
+            if rule.samples == 0 {
+                errors.push(&format!("{key}.samples"), "is 0: nothing would ever be judged", "use 1 or more");
             }
         }
     }
@@ -234,12 +370,23 @@ impl Validate for Config {
         }
         self.validate_exclude(errors);
         for (key, part) in [("include", &self.metrics.include), ("exclude", &self.metrics.exclude)] {
-            for (i, name) in part.iter().flat_map(|p| p.expressions()).enumerate() {
-                if let Err(error) = regex::Regex::new(name) {
-                    let key = format!("metrics.{key}.metric_names[{i}]");
-                    errors.push(&key, format!("not a regular expression: {error}"), "");
-                }
+            if let Some(part) = part {
+                part.validate(&format!("metrics.{key}"), errors);
             }
+        }
+        self.validate_thresholds(errors);
+        for (i, q) in self.quantiles.iter().enumerate() {
+            if !(0.0..=1.0).contains(q) {
+                errors.push(&format!("quantiles[{i}]"), format!("is {q}"), "use 0 to 1");
+            }
+        }
+        if self.quantiles.len() > MAX_QUANTILES {
+            let cure = format!("use at most {MAX_QUANTILES}");
+            errors.push("quantiles", "has too many entries", &cure);
+        }
+        if self.incidents.as_ref().is_some_and(|i| i.group_by.is_empty()) {
+            let cure = "name resource attributes, such as service.name";
+            errors.push("incidents.group_by", "is empty: nothing could be grouped", cure);
         }
         if self.emit.is_empty() {
             let cure = "use companion, attributes, log, or a list of them";
@@ -252,18 +399,25 @@ impl Validate for Config {
 }
 
 impl MatchConfig {
-    fn expressions(&self) -> impl Iterator<Item = &String> {
+    /// The names that are regular expressions.
+    pub(super) fn expressions(&self) -> impl Iterator<Item = &String> {
         let names = if self.match_type == MatchType::Regexp { &self.metric_names[..] } else { &[] };
         names.iter()
     }
 
-    /// Whether a metric is meant; expressions that do not compile were refused before.
-    pub(super) fn compile(&self) -> impl Fn(&str) -> bool + Send + Sync + use<> {
-        let strict: Vec<String> = match self.match_type {
-            MatchType::Strict => self.metric_names.clone(),
-            MatchType::Regexp => Vec::new(),
+    fn validate(&self, key: &str, errors: &mut Errors) {
+        let mut check = |place: String, expression: &str| {
+            if let Err(error) = regex::Regex::new(expression) {
+                errors.push(&place, format!("not a regular expression: {error}"), "");
+            }
         };
-        let expressions = regex::RegexSet::new(self.expressions()).unwrap_or_default();
-        move |name| strict.iter().any(|s| s == name) || expressions.is_match(name)
+        for (i, name) in self.expressions().enumerate() {
+            check(format!("{key}.metric_names[{i}]"), name);
+        }
+        if self.match_type == MatchType::Regexp {
+            for (label, value) in &self.labels {
+                check(format!("{key}.labels.{label}"), value);
+            }
+        }
     }
 }

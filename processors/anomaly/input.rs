@@ -1,6 +1,9 @@
 //! From data points to observations: one or a few numbers per point.
 
-use weir_detect::histogram::{Distribution, Increase};
+use weir_detect::histogram::{
+    Distribution, ExponentialBuckets, Increase, bucket_increase, explicit_quantile,
+    exponential_quantile,
+};
 use std::borrow::Cow;
 
 use weir_detect::Rate;
@@ -30,6 +33,17 @@ impl Role {
         matches!(self, Self::Rate | Self::Count)
     }
 
+    /// Tells the observations of one series apart in keys.
+    pub(super) fn salt(self) -> u64 {
+        match self {
+            Self::Value => 0,
+            Self::Rate => 1,
+            Self::Count => 2,
+            Self::Mean => 3,
+            Self::Quantile(quantile) => quantile.to_bits(),
+        }
+    }
+
     /// The word for it in tags and log lines.
     pub(super) fn observation(self) -> Cow<'static, str> {
         match self {
@@ -56,7 +70,7 @@ pub(super) enum Input {
     Gauge,
     Cumulative(Rate),
     Delta(Rate),
-    CumulativeDistribution(Distribution),
+    CumulativeDistribution(Distribution, Buckets),
     DeltaDistribution(Distribution),
     Summary,
 }
@@ -71,14 +85,28 @@ impl Input {
             Sum { monotonic: false, .. } => Self::Gauge,
             Histogram { temporality } | ExponentialHistogram { temporality } => match temporality {
                 Temporality::Delta => Self::DeltaDistribution(Distribution::new()),
-                _ => Self::CumulativeDistribution(Distribution::new()),
+                _ => Self::CumulativeDistribution(Distribution::new(), Buckets::default()),
             },
             Summary => Self::Summary,
         }
     }
 
-    /// Calls `see` for each observation the point gives, at most [`MAX_QUANTILES`].
-    pub(super) fn observe(&mut self, point: &Point, time_ns: i64, mut see: impl FnMut(Role, f64)) {
+    /// Bytes beside the structure itself.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::CumulativeDistribution(_, buckets) => buckets.previous.capacity() * 8,
+            _ => 0,
+        }
+    }
+
+    /// Calls `see` for each observation the point gives; `quantiles` are those of histograms.
+    pub(super) fn observe(
+        &mut self,
+        point: &Point,
+        time_ns: i64,
+        quantiles: &[f64],
+        mut see: impl FnMut(Role, f64),
+    ) {
         let start_ns = i64::try_from(point.start_ns).unwrap_or(i64::MAX);
         let number = point.value.as_f64();
         match self {
@@ -101,14 +129,26 @@ impl Input {
                     see(if monotonic { Role::Rate } else { Role::Value }, rate);
                 }
             }
-            Self::CumulativeDistribution(d) => {
-                if let Some((count, sum)) = count_and_sum(&point.value) {
-                    report(d.cumulative(start_ns, time_ns, count, sum), see);
+            Self::CumulativeDistribution(d, buckets) => {
+                let Some((count, sum)) = count_and_sum(&point.value) else { return };
+                let increase = d.cumulative(start_ns, time_ns, count, sum);
+                // a late point must not replace the buckets of the newest
+                let newest = increase.is_some() || d.is_newest(time_ns);
+                report(increase, &mut see);
+                if !quantiles.is_empty() && newest {
+                    buckets.observe(&point.value, increase.is_some(), quantiles, see);
                 }
             }
             Self::DeltaDistribution(d) => {
-                if let Some((count, sum)) = count_and_sum(&point.value) {
-                    report(d.delta(start_ns, time_ns, count, sum), see);
+                let Some((count, sum)) = count_and_sum(&point.value) else { return };
+                let increase = d.delta(start_ns, time_ns, count, sum);
+                report(increase, &mut see);
+                if increase.is_some() {
+                    for q in quantiles {
+                        if let Some(value) = quantile(&point.value, *q) {
+                            see(Role::Quantile(*q), value);
+                        }
+                    }
                 }
             }
             Self::Summary => {
@@ -122,7 +162,117 @@ impl Input {
     }
 }
 
-fn report(increase: Option<Increase>, mut see: impl FnMut(Role, f64)) {
+/// The buckets of the point before, flat; only kept when quantiles are asked for.
+#[derive(Debug, Default)]
+pub(super) struct Buckets {
+    /// Where the counts belong; counts of another layout cannot be compared.
+    layout: [i32; 5],
+    previous: Vec<u64>,
+}
+
+impl Buckets {
+    /// More are not kept.
+    const MOST: usize = 2048;
+
+    fn observe(
+        &mut self,
+        value: &PointValue,
+        comparable: bool,
+        quantiles: &[f64],
+        mut see: impl FnMut(Role, f64),
+    ) {
+        let (layout, counts) = flat(value);
+        if counts.len() > Self::MOST {
+            return;
+        }
+        let same = layout == self.layout;
+        self.layout = layout;
+        let mut added = Vec::new();
+        let increased = bucket_increase(&counts, &mut self.previous, &mut added);
+        if !(comparable && same && increased.is_some()) {
+            return;
+        }
+        for q in quantiles {
+            if let Some(found) = quantile_of(value, &layout, &added, *q) {
+                see(Role::Quantile(*q), found);
+            }
+        }
+    }
+
+    /// Appends them to `out`.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        for number in self.layout {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        let count = u32::try_from(self.previous.len()).unwrap_or(0);
+        out.extend_from_slice(&count.to_le_bytes());
+        for number in self.previous.iter().take(count as usize) {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+    }
+
+    /// Reads what [`Self::encode`] wrote, and what follows it.
+    pub(super) fn decode(mut bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let mut buckets = Self::default();
+        for number in &mut buckets.layout {
+            let (chunk, rest) = bytes.split_first_chunk::<4>()?;
+            *number = i32::from_le_bytes(*chunk);
+            bytes = rest;
+        }
+        let (count, mut bytes) = bytes.split_first_chunk::<4>()?;
+        let count = u32::from_le_bytes(*count) as usize;
+        if count > Self::MOST {
+            return None;
+        }
+        for _ in 0..count {
+            let (chunk, rest) = bytes.split_first_chunk::<8>()?;
+            buckets.previous.push(u64::from_le_bytes(*chunk));
+            bytes = rest;
+        }
+        Some((buckets, bytes))
+    }
+}
+
+/// Layout and counts of a histogram: explicit buckets, or zero, positive and negative ones.
+fn flat(value: &PointValue) -> ([i32; 5], Vec<u64>) {
+    let length = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+    match value {
+        PointValue::Histogram(h) => {
+            ([i32::MAX, length(h.bucket_counts.len()), 0, 0, 0], h.bucket_counts.clone())
+        }
+        PointValue::ExponentialHistogram(h) => {
+            let side = |side: &Option<weir_model::Buckets>| {
+                side.as_ref().map_or((0, Vec::new()), |b| (b.offset, b.counts.clone()))
+            };
+            let ((positive, up), (negative, down)) = (side(&h.positive), side(&h.negative));
+            let layout = [h.scale, positive, length(up.len()), negative, length(down.len())];
+            let counts = std::iter::once(h.zero_count).chain(up).chain(down);
+            (layout, counts.collect())
+        }
+        _ => ([0; 5], Vec::new()),
+    }
+}
+
+/// The quantile of these counts in the buckets of `value`.
+fn quantile_of(value: &PointValue, layout: &[i32; 5], counts: &[u64], q: f64) -> Option<f64> {
+    if let PointValue::Histogram(h) = value {
+        return explicit_quantile(&h.explicit_bounds, counts, q);
+    }
+    let [scale, positive, ups, negative, _] = *layout;
+    let (zero, rest) = counts.split_first()?;
+    let (up, down) = rest.split_at_checked(usize::try_from(ups).ok()?)?;
+    let positive = ExponentialBuckets { offset: positive, counts: up };
+    let negative = ExponentialBuckets { offset: negative, counts: down };
+    exponential_quantile(scale, *zero, positive, negative, q)
+}
+
+/// The quantile of a point that stands for its own interval.
+fn quantile(value: &PointValue, q: f64) -> Option<f64> {
+    let (layout, counts) = flat(value);
+    quantile_of(value, &layout, &counts, q)
+}
+
+fn report(increase: Option<Increase>, see: &mut impl FnMut(Role, f64)) {
     let Some(increase) = increase else { return };
     see(Role::Count, increase.rate);
     if let Some(mean) = increase.mean {

@@ -6,26 +6,41 @@
 
 pub mod config;
 mod emit;
+mod incidents;
 mod input;
+mod keep;
+mod persist;
+mod select;
 mod series;
 mod store;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_incidents;
+#[cfg(test)]
+mod tests_options;
+#[cfg(test)]
+mod tests_restart;
 mod zone;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use weir_core::telemetry::Counter;
 use weir_core::{
     BoxFut, BuildCtx, BuildError, Consumer, Data, Flow, Processor, ProcessorKind, Reject,
     Signals, Stability, Transform,
 };
-use weir_detect::{Outside, Settings, Verdict};
-use weir_model::{Batch, Metrics, Point, Series, SeriesTable};
+use weir_detect::{Outside, Settings};
+use weir_model::{Batch, Metrics, Point, PointValue, Series};
 
 pub use config::Config;
-use config::Emit;
-use emit::{Findings, LineLimit, direction};
+use config::{Emit, ThresholdConfig};
+use emit::{Finding, Findings, LineLimit, direction};
+use incidents::{Incidents, Member, Record};
+use input::Role;
+use keep::Keeper;
+pub use persist::describe;
+use select::{Plan, Plans};
 use series::{MARK, Stream, Tracked};
 use store::{Place, Store};
 use zone::{Calendar, Cursor};
@@ -60,8 +75,12 @@ struct Anomaly {
     calendar: Calendar,
     emit: Vec<Emit>,
     bands: bool,
-    filter: Option<Filter>,
+    quantiles: Vec<f64>,
+    thresholds: Vec<ThresholdConfig>,
+    plans: Plans,
     store: Arc<Store>,
+    incidents: Option<Arc<Mutex<Incidents>>>,
+    keeper: Option<Arc<Keeper>>,
     lines: LineLimit,
     counters: Counters,
     cx: BuildCtx,
@@ -74,48 +93,13 @@ struct Counters {
     evicted: Counter,
 }
 
-type NameTest = Box<dyn Fn(&str) -> bool + Send + Sync>;
-
-/// Which metrics are judged, remembered by series.
-struct Filter {
-    include: Option<NameTest>,
-    exclude: Option<NameTest>,
-    memo: Arc<Mutex<SeriesTable<bool>>>,
-}
-
-impl Filter {
-    fn new(config: &config::MetricsConfig) -> Option<Self> {
-        let test = |part: &Option<config::MatchConfig>| {
-            part.as_ref().map(|p| Box::new(p.compile()) as NameTest)
-        };
-        let (include, exclude) = (test(&config.include), test(&config.exclude));
-        (include.is_some() || exclude.is_some()).then(|| Self {
-            include,
-            exclude,
-            memo: Arc::default(),
-        })
-    }
-
-    /// For each point of a batch whether it is judged.
-    fn choose(&self, metrics: &Metrics) -> Vec<bool> {
-        let mut memo = self.memo.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut wanted = |series: &Series| {
-            *memo.get_or_insert_with(series, || self.wants(&series.metric().name))
-        };
-        metrics.points().map(|point| wanted(&point.series)).collect()
-    }
-
-    fn wants(&self, name: &str) -> bool {
-        self.include.as_ref().is_none_or(|test| test(name))
-            && !self.exclude.as_ref().is_some_and(|test| test(name))
-    }
-}
-
 /// Where a finding belongs.
 struct Site<'a> {
     /// Place of the point in its batch.
     at: usize,
     series: &'a Series,
+    /// Key of the series' state.
+    key: u64,
     time_ns: u64,
     /// Worst score of the point's observations before.
     worst: f64,
@@ -143,14 +127,19 @@ impl Anomaly {
         let counter = |name: &str, help: &str| {
             cx.telemetry.counter(&format!("otelcol_processor_anomaly_{name}"), help, &labels)
         };
+        let store = Arc::new(Store::new(config.max_series, config.max_state.as_usize()));
         let this = Arc::new(Self {
             rate_settings,
             settings,
             calendar: Calendar::new(&config.timezone, excluded),
             emit: config.emit.clone(),
             bands: config.bands,
-            filter: Filter::new(&config.metrics),
-            store: Arc::new(Store::new(config.max_series)),
+            quantiles: config.quantiles.clone(),
+            thresholds: config.thresholds.clone(),
+            plans: Plans::new(config),
+            incidents: config.incidents.as_ref().map(|c| Arc::new(Mutex::new(Incidents::new(c)))),
+            keeper: Keeper::new(&cx, &store, config.snapshot_interval.to_std()),
+            store,
             lines: LineLimit::default(),
             counters: Counters {
                 judged: counter("samples_judged", "Observations compared with their band"),
@@ -186,28 +175,57 @@ impl Anomaly {
         );
         let (store, clock) = (self.store.clone(), self.cx.clock.clone());
         let evicted = self.counters.evicted.clone();
-        let memo = self.filter.as_ref().map(|f| f.memo.clone());
+        let (sweep, keeper) = (self.plans.sweeper(), self.keeper.clone());
         self.cx.housekeeping.add(move |interner| {
             evicted.add(store.sweep(clock.monotonic().as_secs()) as u64);
-            if let Some(memo) = &memo {
-                memo.lock().unwrap_or_else(PoisonError::into_inner).sweep(interner);
+            sweep(interner);
+            if let Some(keeper) = &keeper {
+                keeper.clone().save_if_due();
             }
         });
+        if let Some(incidents) = &self.incidents {
+            let (open, all) = (incidents.clone(), incidents.clone());
+            telemetry.observe_gauge(
+                "otelcol_processor_anomaly_incidents",
+                "Open incidents",
+                labels,
+                move || lock(&open).len() as f64,
+            );
+            telemetry.observe_counter(
+                "otelcol_processor_anomaly_incidents_opened",
+                "Incidents that opened",
+                labels,
+                move || lock(&all).opened as f64,
+            );
+            let all = incidents.clone();
+            telemetry.observe_counter(
+                "otelcol_processor_anomaly_incidents_overflow",
+                "Alarms that belong to no incident because too many are open",
+                labels,
+                move || lock(&all).overflow as f64,
+            );
+        }
     }
 
     /// Judges one point, the `at`-th of its batch.
-    fn point(&self, at: usize, point: &Point, pass: &mut Pass) {
+    fn point(&self, at: usize, point: &Point, plan: Option<Plan>, pass: &mut Pass) {
         let metric = point.series.metric();
-        if metric.name.contains(MARK) {
+        if metric.name.contains(MARK) || &*metric.name == incidents::GAUGE {
             return;
         }
-        let kind = metric.kind;
-        let place = self.store.with(
-            point.series.stable_hash(),
-            pass.now_s,
-            || Tracked::new(kind),
-            |tracked| self.tracked(at, point, tracked, pass),
-        );
+        let make = || {
+            let mut tracked = Tracked::new(metric.kind);
+            if self.keeper.is_some() {
+                tracked.name = Tracked::name_of(&point.series);
+            }
+            tracked
+        };
+        let key = plan.map_or_else(|| point.series.stable_hash(), |plan| plan.key);
+        let rule = plan.and_then(|p| p.rule).and_then(|at| self.thresholds.get(usize::from(at)));
+        let place = self.store.with(key, pass.now_s, make, |tracked| {
+            let site = Site { at, series: &point.series, key, time_ns: point.time_ns, worst: 0.0 };
+            self.tracked(site, point, rule, tracked, pass);
+        });
         match place {
             Place::Known | Place::Added => {}
             Place::Replaced => self.counters.evicted.add(1),
@@ -215,66 +233,149 @@ impl Anomaly {
         }
     }
 
-    fn tracked(&self, at: usize, point: &Point, tracked: &mut Tracked, pass: &mut Pass) {
-        let time_ns = if point.time_ns == 0 { pass.now_ns } else { point.time_ns };
+    fn tracked(
+        &self,
+        mut site: Site<'_>,
+        point: &Point,
+        rule: Option<&ThresholdConfig>,
+        tracked: &mut Tracked,
+        pass: &mut Pass,
+    ) {
+        if site.time_ns == 0 {
+            site.time_ns = pass.now_ns;
+        }
         if point.is_stale() {
             for companions in tracked.streams.iter().filter_map(Stream::known_companions) {
-                pass.findings.stale(companions, time_ns);
+                pass.findings.stale(companions, site.time_ns);
             }
             return;
         }
-        let time = i64::try_from(time_ns).unwrap_or(i64::MAX);
-        let Tracked { input, streams } = tracked;
-        let mut worst = 0.0;
-        input.observe(point, time, |role, value| {
+        let time = i64::try_from(site.time_ns).unwrap_or(i64::MAX);
+        let Tracked { input, streams, .. } = tracked;
+        input.observe(point, time, &self.quantiles, |role, value| {
             let Some(stream) = series::stream(streams, role) else { return };
-            let verdict = self.judge(stream, time, value, pass);
-            if verdict.judged {
+            let finding = self.judge(stream, time, value, rule, pass);
+            if finding.verdict.judged {
                 pass.judged += 1;
-                let site = Site { at, series: &point.series, time_ns, worst };
-                self.report(&site, stream, &verdict, pass);
-                worst = verdict.score.max(worst);
+                self.report(&site, stream, &finding, pass);
+                site.worst = finding.verdict.score.max(site.worst);
             }
         });
     }
 
-    fn judge(&self, stream: &mut Stream, time_ns: i64, value: f64, pass: &mut Pass) -> Verdict {
+    fn judge(
+        &self,
+        stream: &mut Stream,
+        time_ns: i64,
+        value: f64,
+        rule: Option<&ThresholdConfig>,
+        pass: &mut Pass,
+    ) -> Finding {
         let local_s = self.calendar.local_s(&mut pass.cursor, time_ns);
         let settings =
             if stream.role.never_negative() { &self.rate_settings } else { &self.settings };
         let learn = self.calendar.learns(time_ns);
         let verdict = stream.state.observe(settings, time_ns, local_s, value, learn);
-        if verdict.alarm_started {
+        let mut finding = Finding::new(verdict);
+        // a limit is meant for what a metric measures, not for how often a distribution is fed
+        if let Some(rule) = rule
+            && stream.role != Role::Count
+        {
+            finding.limit(rule, &mut stream.breaches);
+        }
+        if finding.verdict.alarm_started {
             stream.alarm_since_ns = time_ns;
             self.counters.alarms.add(1);
         }
-        verdict
+        finding
     }
 
-    fn report(&self, site: &Site<'_>, stream: &mut Stream, verdict: &Verdict, pass: &mut Pass) {
+    /// Tells the incidents of an alarm that began or ended.
+    fn incident(&self, site: &Site<'_>, stream: &Stream, finding: &Finding, now_s: u64) {
+        let v = &finding.verdict;
+        let Some(incidents) = &self.incidents else { return };
+        if !(v.alarm_started || v.alarm_ended) {
+            return;
+        }
+        let key = site.key ^ stream.role.salt();
+        if v.alarm_ended {
+            lock(incidents).ended(key, now_s);
+            return;
+        }
+        let observation = stream.role.observation();
+        let member = Member {
+            key,
+            name: format!("{} {observation}", Tracked::name_of(site.series)),
+            since_ns: site.time_ns,
+            direction: direction(finding),
+            score: v.score,
+        };
+        lock(incidents).began(site.series, member, now_s, &self.cx.interner);
+    }
+
+    /// Records and gauges of the incidents.
+    fn tell_incidents(&self, pass: &mut Pass) {
+        let Some(incidents) = &self.incidents else { return };
+        let (records, gauges) = lock(incidents).tick(pass.now_s);
+        for (series, active) in gauges {
+            let value = PointValue::Int(i64::try_from(active).unwrap_or(i64::MAX));
+            pass.findings.companions.push(Point::new(series, 0, pass.now_ns, value));
+        }
+        for record in records {
+            self.log_incident(&record, pass.now_ns);
+        }
+    }
+
+    fn log_incident(&self, record: &Record, now_ns: u64) {
+        let incident = &record.incident;
+        let members = incident.members.iter();
+        let names: Vec<String> = members
+            .map(|m| format!("{} {} (score {:.2})", m.name, m.direction, m.score))
+            .collect();
+        tracing::warn!(
+            kind = "processor",
+            name = %self.cx.id,
+            incident = format!("{:016x}", incident.id),
+            state = record.change.as_str(),
+            group = incident.groups.join(","),
+            series = incident.total,
+            active = incident.active,
+            opened_unix_ns = incident.opened_ns,
+            duration_s = now_ns.saturating_sub(incident.opened_ns) / 1_000_000_000,
+            first = names.first().map_or("", String::as_str),
+            members = names.join("; "),
+            "incident {}",
+            record.change.as_str(),
+        );
+    }
+
+    fn report(&self, site: &Site<'_>, stream: &mut Stream, finding: &Finding, pass: &mut Pass) {
+        let verdict = &finding.verdict;
+        self.incident(site, stream, finding, pass.now_s);
         for emit in &self.emit {
             match emit {
                 Emit::Companion => {
                     let to = stream.companions(site.series, self.bands, &self.cx.interner);
-                    pass.findings.companion(to, verdict, site.time_ns);
+                    pass.findings.companion(to, finding, site.time_ns);
                 }
                 Emit::Attributes => {
                     let notable = verdict.in_alarm || verdict.outside != Outside::Inside;
                     if notable || self.bands {
                         let observation = stream.role.observation();
-                        pass.findings.tag(site.at, verdict, &observation, site.worst);
+                        pass.findings.tag(site.at, finding, &observation, site.worst);
                     }
                 }
                 Emit::Log => {
                     if verdict.alarm_started || verdict.alarm_ended {
-                        self.log(site, stream, verdict, pass.now_s);
+                        self.log(site, stream, finding, pass.now_s);
                     }
                 }
             }
         }
     }
 
-    fn log(&self, site: &Site<'_>, stream: &Stream, v: &Verdict, now_s: u64) {
+    fn log(&self, site: &Site<'_>, stream: &Stream, finding: &Finding, now_s: u64) {
+        let v = &finding.verdict;
         let Some(suppressed) = self.lines.pass(now_s) else { return };
         let since = u64::try_from(stream.alarm_since_ns).unwrap_or(0);
         let mut labels = String::new();
@@ -292,8 +393,8 @@ impl Anomaly {
             lower = v.lower,
             upper = v.upper,
             score = v.score,
-            direction = direction(v),
-            anomaly_kind = v.kind.map_or("", weir_detect::Kind::as_str),
+            direction = direction(finding),
+            anomaly_kind = finding.kind,
             time_unix_ns = site.time_ns,
             duration_s = site.time_ns.saturating_sub(since) / 1_000_000_000,
             suppressed_lines = suppressed,
@@ -310,12 +411,14 @@ impl Anomaly {
             findings: Findings::default(),
             judged: 0,
         };
-        let wanted = self.filter.as_ref().map(|filter| filter.choose(metrics));
+        let plans = self.plans.of(metrics);
         for (at, point) in metrics.points().enumerate() {
-            if wanted.as_ref().is_none_or(|w| w.get(at) == Some(&true)) {
-                self.point(at, point, &mut pass);
+            let plan = plans.as_ref().and_then(|plans| plans.get(at)).copied();
+            if plan.is_none_or(|plan| plan.judged) {
+                self.point(at, point, plan, &mut pass);
             }
         }
+        self.tell_incidents(&mut pass);
         self.counters.judged.add(pass.judged);
         pass.findings.apply(metrics);
     }
@@ -328,4 +431,14 @@ impl Transform for Anomaly {
         }
         Ok(Flow::Pass)
     }
+
+    fn stop(&self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.save();
+        }
+    }
+}
+
+fn lock(incidents: &Mutex<Incidents>) -> MutexGuard<'_, Incidents> {
+    incidents.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -12,9 +12,14 @@ use super::input::{Input, Role};
 /// Part of every companion's name; series that carry it are not judged again.
 pub(super) const MARK: &str = ".anomaly.";
 
+/// Length at which the name of a series is cut off, bytes.
+const LONGEST_NAME: usize = 200;
+
 /// A series under watch.
 #[derive(Debug)]
 pub(super) struct Tracked {
+    /// For people who look into a state file; empty when none is kept.
+    pub(super) name: Box<str>,
     pub(super) input: Input,
     pub(super) streams: Vec<Stream>,
 }
@@ -26,6 +31,8 @@ pub(super) struct Stream {
     pub(super) state: State,
     /// Time of the sample that began the alarm, Unix ns.
     pub(super) alarm_since_ns: i64,
+    /// Samples in a row beyond the static threshold, saturating.
+    pub(super) breaches: u8,
     companions: Option<Box<Companions>>,
 }
 
@@ -40,13 +47,27 @@ pub(super) struct Companions {
 
 impl Tracked {
     pub(super) fn new(kind: MetricKind) -> Self {
-        Self { input: Input::new(kind), streams: Vec::new() }
+        Self { name: Box::default(), input: Input::new(kind), streams: Vec::new() }
+    }
+
+    /// Metric and labels in one text of bounded length.
+    pub(super) fn name_of(series: &Series) -> Box<str> {
+        let mut name = series.metric().name.to_string();
+        name.push('{');
+        for (i, (key, value)) in series.labels().iter().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            name.push_str(&format!("{comma}{key}={}", value.to_text()));
+        }
+        name.push('}');
+        let end = (0..=LONGEST_NAME.min(name.len())).rev().find(|at| name.is_char_boundary(*at));
+        name.truncate(end.unwrap_or(0));
+        name.into()
     }
 
     /// Bytes of the detector states.
     pub(super) fn size(&self) -> usize {
         let streams = self.streams.iter();
-        size_of::<Self>() + streams.map(|s| size_of::<Stream>() + s.state.size()).sum::<usize>()
+        size_of::<Self>() + self.name.len() + self.input.size() + streams.map(|s| size_of::<Stream>() + s.state.size()).sum::<usize>()
     }
 }
 
@@ -58,12 +79,16 @@ pub(super) fn stream(streams: &mut Vec<Stream>, role: Role) -> Option<&mut Strea
             return None;
         }
         streams.reserve_exact(1);
-        streams.push(Stream { role, state: State::new(), alarm_since_ns: 0, companions: None });
+        streams.push(Stream::new(role, State::new()));
     }
     streams.get_mut(at)
 }
 
 impl Stream {
+    pub(super) fn new(role: Role, state: State) -> Self {
+        Self { role, state, alarm_since_ns: 0, breaches: 0, companions: None }
+    }
+
     /// The companions, made when they are first needed.
     pub(super) fn companions(
         &mut self,

@@ -23,6 +23,10 @@ pub(super) struct Store {
 /// One shard: a dense list and the way into it.
 #[derive(Debug, Default)]
 struct Shard {
+    /// Bytes of the states at the last count.
+    bytes: usize,
+    /// Most bytes, new series are refused beyond.
+    budget: usize,
     places: HashMap<u64, u32, foldhash::fast::RandomState>,
     entries: Vec<Entry>,
     /// Where the search for an idle series goes on.
@@ -52,9 +56,10 @@ pub(super) enum Place {
 
 impl Store {
     /// Room for `max_series`, at least one per shard.
-    pub(super) fn new(max_series: usize) -> Self {
+    pub(super) fn new(max_series: usize, max_bytes: usize) -> Self {
         let capacity = max_series.div_ceil(SHARDS).max(1);
-        let shard = || Mutex::new(Shard { capacity, ..Shard::default() });
+        let budget = max_bytes / SHARDS;
+        let shard = || Mutex::new(Shard { capacity, budget, ..Shard::default() });
         Self { shards: (0..SHARDS).map(|_| shard()).collect() }
     }
 
@@ -87,6 +92,27 @@ impl Store {
         self.shards.iter().map(|shard| lock(shard).sweep(now_s)).sum()
     }
 
+    /// Puts a series back, as read from a file.
+    pub(super) fn restore(&self, hash: u64, now_s: u64, tracked: Tracked) -> Place {
+        let mut tracked = Some(tracked);
+        self.with(
+            hash,
+            now_s,
+            || tracked.take().unwrap_or_else(|| Tracked::new(weir_model::MetricKind::Gauge)),
+            |_| {},
+        )
+    }
+
+    /// Appends all series of one shard to an archive; false when there is no such shard.
+    pub(super) fn archive(&self, shard: usize, to: &mut weir_detect::ArchiveWriter) -> bool {
+        let Some(shard) = self.shards.get(shard) else { return false };
+        for entry in &lock(shard).entries {
+            let tracked = &entry.tracked;
+            to.series(entry.hash, &tracked.name, |out| super::persist::encode(tracked, out));
+        }
+        true
+    }
+
     /// Series and bytes of their states.
     pub(super) fn size(&self) -> (usize, usize) {
         self.shards.iter().fold((0, 0), |(series, bytes), shard| {
@@ -107,10 +133,12 @@ impl Shard {
         if let Some(at) = self.places.get(&hash) {
             return Some((*at as usize, Place::Known));
         }
-        if self.entries.len() < self.capacity {
+        if self.entries.len() < self.capacity && self.bytes < self.budget {
             let at = self.entries.len();
             self.places.insert(hash, u32::try_from(at).ok()?);
-            self.entries.push(Entry { hash, used_s: now_s, tracked: make() });
+            let tracked = make();
+            self.bytes += tracked.size();
+            self.entries.push(Entry { hash, used_s: now_s, tracked });
             return Some((at, Place::Added));
         }
         let at = self.idle(now_s)?;
@@ -148,6 +176,7 @@ impl Shard {
             }
         }
         self.hand = 0;
+        self.bytes = self.entries.iter().map(|e| e.tracked.size()).sum();
         if self.entries.len() * 4 < self.entries.capacity() {
             self.entries.shrink_to_fit();
             self.places.shrink_to_fit();
@@ -172,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_bound_holds_and_idle_series_give_way() {
-        let store = Store::new(SHARDS * 4);
+        let store = Store::new(SHARDS * 4, usize::MAX);
         for hash in 0..4 {
             assert_eq!(touch(&store, hash, 0), Place::Added);
         }
@@ -189,8 +218,18 @@ mod tests {
     }
 
     #[test]
+    fn the_byte_budget_holds_after_a_count() {
+        let store = Store::new(SHARDS * 1000, SHARDS * 10 * size_of::<Tracked>());
+        let added = (0..100).filter(|hash| touch(&store, *hash, 0) == Place::Added).count();
+        assert_eq!(added, 10);
+        assert_eq!(store.sweep(0), 0);
+        assert_eq!(touch(&store, 200, 1), Place::Full);
+        assert_eq!(touch(&store, 200, IDLE_S + 1), Place::Replaced);
+    }
+
+    #[test]
     fn series_idle_for_days_are_forgotten_and_the_rest_is_found() {
-        let store = Store::new(SHARDS * 100);
+        let store = Store::new(SHARDS * 100, usize::MAX);
         for hash in 0..100 {
             touch(&store, hash, hash % 3 * FORGET_S);
         }

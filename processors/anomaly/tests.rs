@@ -18,10 +18,10 @@ const MINUTE_NS: u64 = 60_000_000_000;
 const START_NS: u64 = 1_740_960_000_000_000_000;
 const DAY: u64 = 1440;
 
-struct Rig {
-    anomaly: Arc<Anomaly>,
-    clock: Arc<ManualClock>,
-    cx: BuildCtx,
+pub(super) struct Rig {
+    pub(super) anomaly: Arc<Anomaly>,
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) cx: BuildCtx,
     noise: u64,
 }
 
@@ -29,12 +29,12 @@ fn node(yaml: &str) -> Node {
     parse_yaml(&Source::new("test.yaml", yaml, Origin::Document)).unwrap()
 }
 
-fn config(yaml: &str) -> Config {
+pub(super) fn config(yaml: &str) -> Config {
     decode_and_validate::<Config>(&node(yaml), "processors.anomaly").unwrap().value
 }
 
 impl Rig {
-    fn new(yaml: &str) -> Self {
+    pub(super) fn new(yaml: &str) -> Self {
         let id = ComponentId::parse("anomaly/test").unwrap();
         let mut cx = BuildCtx::standalone(id, ComponentKind::Processor, Some(Signal::Metrics));
         let clock = Arc::new(ManualClock::at(START_NS));
@@ -42,12 +42,22 @@ impl Rig {
         Self { anomaly: Anomaly::new(&config(yaml), cx.clone()), clock, cx, noise: 1 }
     }
 
-    fn series(&self, name: &str, kind: MetricKind, label: &str) -> Arc<Series> {
+    /// Another instance over the same data directory, as after a restart.
+    pub(super) fn kept(yaml: &str, folder: &std::path::Path, clock: &Arc<ManualClock>) -> Self {
+        let id = ComponentId::parse("anomaly/test").unwrap();
+        let mut cx = BuildCtx::standalone(id, ComponentKind::Processor, Some(Signal::Metrics));
+        cx.clock = clock.clone();
+        cx.data_dir = Some(folder.to_owned());
+        let anomaly = Anomaly::new(&config(yaml), cx.clone());
+        Self { anomaly, clock: clock.clone(), cx, noise: 1 }
+    }
+
+    pub(super) fn series(&self, name: &str, kind: MetricKind, label: &str) -> Arc<Series> {
         series(&self.cx.interner, name, kind, label)
     }
 
     /// Noise with mean 0, sum of four uniform numbers, about -1..1.
-    fn noise(&mut self) -> f64 {
+    pub(super) fn noise(&mut self) -> f64 {
         let mut sum = 0.0;
         for _ in 0..4 {
             self.noise = self.noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -56,7 +66,7 @@ impl Rig {
         sum
     }
 
-    fn apply(&self, points: Vec<Point>) -> Vec<Point> {
+    pub(super) fn apply(&self, points: Vec<Point>) -> Vec<Point> {
         let mut batch = Batch::metrics(Metrics::from_points(points));
         assert_eq!(self.anomaly.apply(&mut batch), Ok(Flow::Pass));
         self.clock.advance(Duration::from_secs(60));
@@ -65,12 +75,12 @@ impl Rig {
     }
 
     /// One point of a series at minute `minute`, through the processor.
-    fn minute(&self, series: &Arc<Series>, minute: u64, value: PointValue) -> Vec<Point> {
+    pub(super) fn minute(&self, series: &Arc<Series>, minute: u64, value: PointValue) -> Vec<Point> {
         self.apply(vec![Point::new(series.clone(), START_NS, at(minute), value)])
     }
 
     /// A gauge of 50 with noise over these minutes.
-    fn settle(&mut self, series: &Arc<Series>, minutes: std::ops::Range<u64>) -> Vec<Vec<Point>> {
+    pub(super) fn settle(&mut self, series: &Arc<Series>, minutes: std::ops::Range<u64>) -> Vec<Vec<Point>> {
         let mut out = Vec::new();
         for minute in minutes {
             let value = 50.0 + self.noise();
@@ -79,7 +89,7 @@ impl Rig {
         out
     }
 
-    fn counted(&self, name: &str) -> f64 {
+    pub(super) fn counted(&self, name: &str) -> f64 {
         self.cx.telemetry.total(&format!("otelcol_processor_anomaly_{name}"))
     }
 }
@@ -92,20 +102,20 @@ fn series(interner: &Interner, name: &str, kind: MetricKind, label: &str) -> Arc
     interner.series(&resource, &scope, &metric, labels)
 }
 
-fn at(minute: u64) -> u64 {
+pub(super) fn at(minute: u64) -> u64 {
     START_NS + minute * MINUTE_NS
 }
 
-fn tag<'a>(point: &'a Point, key: &str) -> Option<&'a Value> {
+pub(super) fn tag<'a>(point: &'a Point, key: &str) -> Option<&'a Value> {
     point.tags().iter().find(|(name, _)| *name == key).map(|(_, value)| value)
 }
 
-fn detected(point: &Point) -> bool {
+pub(super) fn detected(point: &Point) -> bool {
     tag(point, "anomaly.detected") == Some(&Value::Bool(true))
 }
 
 /// The value of a companion among the points, by the end of its name.
-fn companion(points: &[Point], suffix: &str) -> Option<f64> {
+pub(super) fn companion(points: &[Point], suffix: &str) -> Option<f64> {
     points
         .iter()
         .find(|p| p.series.metric().name.ends_with(suffix))

@@ -17,9 +17,9 @@ pub struct Increase {
 /// Count and sum of one distribution stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Distribution {
-    stream: Stream,
-    count: u64,
-    sum: f64,
+    pub(crate) stream: Stream,
+    pub(crate) count: u64,
+    pub(crate) sum: f64,
 }
 
 impl Distribution {
@@ -51,6 +51,12 @@ impl Distribution {
             (Interval::Elapsed(seconds), Some(added)) => Some(increase(added, added_sum, seconds)),
             _ => None,
         }
+    }
+
+    /// Whether the newest point taken is of this time.
+    #[must_use]
+    pub fn is_newest(&self, time_ns: i64) -> bool {
+        self.stream.seen && self.stream.last_ns == time_ns
     }
 
     /// The increase a delta point stands for; see [`crate::Rate::delta`] for its interval.

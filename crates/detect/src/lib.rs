@@ -9,6 +9,7 @@
 //! Also here: the way from raw data points to values, see [`Rate`] and [`histogram`].
 
 mod alarm;
+mod archive;
 mod channel;
 pub mod histogram;
 mod pace;
@@ -23,10 +24,11 @@ mod tails;
 mod verdict;
 mod watch;
 
+pub use archive::{ArchiveWriter, ArchivedSeries, read_archive};
 pub use rate::{Interval, Rate, Stream};
 pub use settings::{Direction, Seasonality, Settings, SettingsError, WarmUp};
 pub use snapshot::SnapshotError;
-pub use state::{State, utc_seconds};
+pub use state::{Learned, State, utc_seconds};
 pub use verdict::{Kind, Outside, Ready, Verdict};
 
 /// Weight of the newest sample in a mean over `tau` seconds, `dt` seconds after the one before:

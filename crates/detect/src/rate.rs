@@ -17,10 +17,10 @@ pub enum Interval {
 /// Order and restarts of a cumulative or delta stream: times only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stream {
-    start_ns: i64,
-    last_ns: i64,
-    late: u8,
-    seen: bool,
+    pub(crate) start_ns: i64,
+    pub(crate) last_ns: i64,
+    pub(crate) late: u8,
+    pub(crate) seen: bool,
 }
 
 impl Stream {
@@ -52,8 +52,8 @@ impl Stream {
 /// Turns the points of one sum into rates per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rate {
-    stream: Stream,
-    last: f64,
+    pub(crate) stream: Stream,
+    pub(crate) last: f64,
 }
 
 impl Rate {

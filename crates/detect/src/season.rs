@@ -166,6 +166,13 @@ impl Season {
         self.week.get(slot) * weeks / (weeks + 1.0)
     }
 
+    /// Difference between the highest and the lowest slot of the day.
+    pub(crate) fn range(&self) -> f64 {
+        let slots = (0..DAY_SLOTS).map(|slot| self.day.get(slot));
+        let (low, high) = slots.fold((0.0_f64, 0.0_f64), |(l, h), v| (l.min(v), h.max(v)));
+        high - low
+    }
+
     /// The weekly correction takes part at this time.
     pub(crate) fn knows_week(&self, at: Calendar) -> bool {
         self.week_seen.get(usize::from(at.week_slot())) > 0

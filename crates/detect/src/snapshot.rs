@@ -3,16 +3,18 @@
 //! Little-endian, fixed width, no padding; the first byte is the version. A checksum is the
 //! caller's business (one per file, not per series); decoding survives any bytes regardless.
 
-use crate::State;
 use crate::alarm::Alarm;
 use crate::channel::{Fast, Slow, Spread};
+use crate::histogram::Distribution;
 use crate::pace::Pace;
+use crate::rate::Stream;
 use crate::recurrence::Recurrence;
 use crate::season::{Season, Visit};
 use crate::table::{Nibbles, Table};
 use crate::tails::{Side, Tails};
 use crate::verdict::Kind;
 use crate::watch::{Flatline, Jumps, Lasting};
+use crate::{Rate, State};
 
 /// Version of the encoding.
 const VERSION: u8 = 2;
@@ -58,6 +60,29 @@ impl State {
         Ok((state, bytes.get(reader.at..).unwrap_or_default()))
     }
 }
+
+macro_rules! inputs {
+    ($($t:ty),*) => {$(
+        impl $t {
+            /// Appends the state to `out`.
+            pub fn encode(&self, out: &mut Vec<u8>) {
+                self.put(out);
+            }
+
+            /// Reads a state from the front of `bytes`; also returns what follows it.
+            ///
+            /// # Errors
+            /// See [`SnapshotError`].
+            pub fn decode(bytes: &[u8]) -> Result<(Self, &[u8]), SnapshotError> {
+                let mut reader = Reader { bytes, at: 0 };
+                let value = Self::take(&mut reader)?;
+                Ok((value, bytes.get(reader.at..).unwrap_or_default()))
+            }
+        }
+    )*};
+}
+
+inputs!(Rate, Distribution);
 
 struct Reader<'a> {
     bytes: &'a [u8],
@@ -189,6 +214,36 @@ macro_rules! fields {
 }
 
 fields!(State; pace, fast, slow, lasting, flat, jumps, alarm, season; |_| true);
+fields!(Stream; start_ns, last_ns, late, seen; |_| true);
+impl Field for Rate {
+    fn put(&self, out: &mut Vec<u8>) {
+        let Self { stream, last } = self;
+        stream.put(out);
+        last.to_bits().put(out);
+    }
+    fn take(reader: &mut Reader<'_>) -> Result<Self, SnapshotError> {
+        Ok(Self {
+            stream: Field::take(reader)?,
+            last: f64::from_bits(Field::take(reader)?),
+        })
+    }
+}
+impl Field for Distribution {
+    fn put(&self, out: &mut Vec<u8>) {
+        let Self { stream, count, sum } = self;
+        stream.put(out);
+        count.put(out);
+        // a missing sum is kept as NaN, which plain numbers refuse
+        sum.to_bits().put(out);
+    }
+    fn take(reader: &mut Reader<'_>) -> Result<Self, SnapshotError> {
+        Ok(Self {
+            stream: Field::take(reader)?,
+            count: Field::take(reader)?,
+            sum: f64::from_bits(Field::take(reader)?),
+        })
+    }
+}
 fields!(Pace; last_ns, late_ns, age_s, interval_s, unlearned_s, seen, late;
     |p| p.age_s >= 0.0 && p.interval_s >= 0.0 && p.unlearned_s >= 0.0);
 fields!(Fast; trackers, errors, since_anchor, spread; |f| f.errors.iter().all(|e| *e >= 0.0));

@@ -43,6 +43,31 @@ pub struct State {
     pub(crate) season: Option<Box<Season>>,
 }
 
+/// What is known of a series: an extract of its [`State`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Learned {
+    /// Which parts of the model take part.
+    pub ready: Ready,
+    /// Samples learned.
+    pub samples: u32,
+    /// Learned lifetime, s.
+    pub age_s: f64,
+    /// Usual time between samples, s.
+    pub interval_s: f64,
+    /// Level without the season.
+    pub level: f64,
+    /// Half width of the 3-sigma band round the fast forecast.
+    pub fast_half_width: f64,
+    /// The same round level and season.
+    pub seasonal_half_width: f64,
+    /// Difference between highest and lowest hour of the day.
+    pub season_range: f64,
+    /// Alarms lately, older ones counting less.
+    pub recent_alarms: f64,
+    /// An alarm is on.
+    pub in_alarm: bool,
+}
+
 /// The two channels' view of one sample.
 struct View {
     fast_forecast: f64,
@@ -171,6 +196,27 @@ impl State {
     #[must_use]
     pub fn in_alarm(&self) -> bool {
         self.alarm.on
+    }
+
+    /// What the detector knows of the series, for people.
+    #[must_use]
+    pub fn learned(&self) -> Learned {
+        let half = |spread: &crate::channel::Spread| {
+            let tails = &spread.tails;
+            spread.scale * f64::from(tails.above.shown + tails.below.shown) / 2.0
+        };
+        Learned {
+            ready: self.ready(),
+            samples: self.pace.seen,
+            age_s: self.pace.age_s,
+            interval_s: self.pace.interval_s,
+            level: self.slow.level,
+            fast_half_width: half(&self.fast.spread),
+            seasonal_half_width: half(&self.slow.spread),
+            season_range: self.season.as_ref().map_or(0.0, |s| s.range()),
+            recent_alarms: f64::from(self.alarm.budget),
+            in_alarm: self.alarm.on,
+        }
     }
 
     /// Memory of this state, bytes.
