@@ -32,6 +32,7 @@ Commands:
   components    list the components in this program
   print-config  print the configuration with all sources merged and all defaults filled in
   demo          start with a built-in configuration and made-up data
+  state         look into state files and move what they hold: weir state --help
   backtest      run the detector over recorded series: weir backtest --help
   scrape check  read a page with metrics as the prometheus receiver would: URL, file or -
 

@@ -12,3 +12,4 @@ pub mod logging;
 pub mod pages;
 pub mod run;
 pub mod scrape;
+pub mod state;

@@ -12,6 +12,9 @@ fn main() -> ExitCode {
     if let Some(code) = weir::backtest::command(std::env::args_os()) {
         return ExitCode::from(code);
     }
+    if let Some(code) = weir::state::command(std::env::args_os()) {
+        return ExitCode::from(code);
+    }
     let arguments: Vec<_> = std::env::args_os().collect();
     if let Some(code) = scrape::run(&arguments) {
         return ExitCode::from(code);

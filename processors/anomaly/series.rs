@@ -39,6 +39,8 @@ pub(super) struct Stream {
 /// The series that carry the findings about one observation.
 #[derive(Debug)]
 pub(super) struct Companions {
+    /// Hash of the series they go with: another one of the same identity has its own.
+    of: u64,
     pub(super) score: Arc<Series>,
     pub(super) state: Arc<Series>,
     /// Lower and upper edge of the band.
@@ -97,7 +99,11 @@ impl Stream {
         interner: &Interner,
     ) -> &Companions {
         let role = self.role;
-        self.companions.get_or_insert_with(|| Box::new(Companions::new(of, role, bands, interner)))
+        if self.companions.as_ref().is_some_and(|known| known.of != of.stable_hash()) {
+            self.companions = None;
+        }
+        self.companions
+            .get_or_insert_with(|| Box::new(Companions::new(of, role, bands, interner)))
     }
 
     /// The companions, if there were any yet.
@@ -131,6 +137,7 @@ impl Companions {
             interner.series(of.resource(), of.scope(), &meta, labels.clone())
         };
         Self {
+            of: of.stable_hash(),
             score: gauge("score", "1", "Distance from the forecast; 0.5 and more is far"),
             state: gauge("state", "1", "In an alarm: 1 above, -1 below, 2 flat; else 0"),
             bands: bands.then(|| {

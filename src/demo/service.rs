@@ -19,6 +19,8 @@ use weir_net::{HttpClient, HttpClientOptions, NetError};
 const DAY: f64 = 20.0;
 /// When the incident begins and ends, seconds after the start.
 const INCIDENT: std::ops::Range<f64> = 48.0..54.0;
+/// How much later the queue grows, seconds.
+const PILE_UP: f64 = 2.0;
 /// Spans per trace request; one request a second.
 const SPANS: usize = 20;
 
@@ -38,6 +40,10 @@ impl State {
         INCIDENT.contains(&self.age())
     }
 
+    fn piles_up(&self) -> bool {
+        INCIDENT.contains(&(self.age() - PILE_UP))
+    }
+
     /// Between -1 and 1, about normal: the mean of several uniform numbers.
     fn noise(&self) -> f64 {
         let mut rng = self.noise.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,7 +59,9 @@ impl State {
         let load = self.load();
         let trouble = if self.in_incident() { 6.0 } else { 1.0 };
         let latency = (40.0 * load + 3.0 * self.noise()) * trouble;
-        let depth = (12.0 * load + 1.5 * self.noise()).max(0.0);
+        // requests pile up a moment after they have become slow
+        let behind = if self.piles_up() { 4.0 } else { 1.0 };
+        let depth = ((12.0 * load + 1.5 * self.noise()) * behind).max(0.0);
         let more = (50.0 * load + 4.0 * self.noise()).max(0.0) as u64;
         let requests = self.requests.fetch_add(more, Ordering::Relaxed) + more;
         let mut page = String::new();

@@ -1,6 +1,7 @@
 //! What the demo tells: tagged samples in plain lines, a summary at the end.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -41,19 +42,55 @@ impl ExporterKind for Kind {
             .telemetry
             .counter("demo_items", "Items that arrived", &[("signal", signal)]);
         let tagged = cx.telemetry.counter("demo_tagged", "Samples tagged", &[]);
-        Box::pin(async move { Ok(Arc::new(Show { items, tagged }) as Arc<dyn Stage>) })
+        let incidents = Mutex::default();
+        let show = Show {
+            items,
+            tagged,
+            incidents,
+        };
+        Box::pin(async move { Ok(Arc::new(show) as Arc<dyn Stage>) })
     }
 }
 
 struct Show {
     items: Counter,
     tagged: Counter,
+    /// Series in an alarm, by incident.
+    incidents: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Show {
+    /// Tells when an incident opens, grows and ends.
+    fn incident(&self, point: &Point) {
+        if &*point.series.metric().name != "anomaly.incident.members" {
+            return;
+        }
+        let labels = point.series.labels();
+        let group = labels
+            .get("incident.group")
+            .map_or_else(String::new, |g| g.to_text().into());
+        let active = point.value.as_f64().unwrap_or(0.0) as u64;
+        let mut known = self
+            .incidents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let before = known.insert(group.clone(), active);
+        if before == Some(active) {
+            return;
+        }
+        say(&match active {
+            0 => format!("  [INCIDENT] {group}: no series in an alarm any more"),
+            1 => format!("  [INCIDENT] {group}: 1 series in an alarm"),
+            n => format!("  [INCIDENT] {group}: {n} series in an alarm"),
+        });
+    }
 }
 
 impl Consumer for Show {
     fn consume(&self, batch: Batch) -> BoxFut<'_, Result<(), Reject>> {
         self.items.add(batch.len() as u64);
         if let Data::Metrics(metrics) = &batch.data {
+            metrics.points().for_each(|point| self.incident(point));
             for line in metrics.points().filter_map(line) {
                 self.tagged.add(1);
                 say(&line);
@@ -113,7 +150,7 @@ pub(super) fn introduction(length: Duration) {
     say(&format!(
         "A made-up checkout service is scraped every second and sends traces; its day lasts 20 s.\n\
          The detector needs 40 samples of a series before it judges. An incident comes after 48 s.\n\
-         EMF goes to standard output; samples outside their band are named here. It ends after {} s.",
+         EMF goes to standard output; samples outside their band and incidents are named here. It ends after {} s.",
         length.as_secs()
     ));
 }
@@ -121,7 +158,7 @@ pub(super) fn introduction(length: Duration) {
 /// The incident begins or ends.
 pub(super) fn incident(begins: bool) {
     say(if begins {
-        "-- incident: the latency grows sixfold"
+        "-- incident: the latency grows sixfold, then the queue fourfold"
     } else {
         "-- the incident is over"
     });

@@ -216,7 +216,7 @@ mod tests {
         for key in 0..7_u64 {
             let name = format!("series {key}");
             writer.series(key, &name, |out| {
-                out.extend(vec![key as u8; key as usize * 3])
+                out.extend(vec![key as u8; key as usize * 3]);
             });
             if (key as usize) < pieces {
                 bytes.extend(writer.take());

@@ -8,8 +8,9 @@ const HOUR_S: f64 = 3600.0;
 const DAY_S: f64 = 86_400.0;
 /// Mean absolute value of a normal distribution times this is its standard deviation.
 const MEAN_ABS_TO_SIGMA: f64 = 1.2533;
-/// Samples during which nothing is clipped.
-const YOUNG: u32 = 60;
+/// Samples during which nothing is clipped: until the first judgement, so that an incident that
+/// comes early is not learned as the normal state.
+const YOUNG: u32 = 41;
 /// The fast channel re-anchors after this long outside, s.
 const FAST_ACCEPT_S: f64 = 2.0 * HOUR_S;
 /// The slow channel re-anchors after this long outside, s.
