@@ -175,7 +175,7 @@ mod tests {
         let mut writer = ArchiveWriter::new();
         for key in keys {
             writer.series(*key, &format!("cpu{{n={key}}}"), |out| {
-                out.extend_from_slice(payload)
+                out.extend_from_slice(payload);
             });
         }
         writer.finish()
