@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use weir_core::Clock;
+use weir_model::{Interner, Metrics};
 
 use crate::csv_input::{self, Reading, Wanted};
 use crate::json_input;
@@ -17,6 +18,7 @@ use crate::plan::{Form, Input};
 use crate::problem::Problem;
 use crate::progress::{Counted, Progress};
 use crate::track::{Meta, Outcome, Sample, Setup, Track};
+use crate::train::{Feed, Trainer};
 use crate::verdicts::VerdictFile;
 
 /// Most series of one input: each costs about three kilobytes.
@@ -30,6 +32,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) setup: &'a Setup,
     pub(crate) progress: &'a Progress<'a>,
     pub(crate) clock: &'a Arc<dyn Clock>,
+    pub(crate) interner: Arc<Interner>,
+    pub(crate) trainer: Option<&'a dyn Trainer>,
 }
 
 /// What an input gave.
@@ -47,9 +51,9 @@ pub(crate) struct Tracks<'a> {
     place: String,
     template: Meta,
     by_key: HashMap<u64, usize, foldhash::fast::RandomState>,
-    tracks: Vec<Track>,
+    tracks: Vec<Track<'a>>,
     since_report: u64,
-    otlp: otlp::Reader,
+    otlp: Option<otlp::Reader>,
 }
 
 impl<'a> Tracks<'a> {
@@ -61,18 +65,19 @@ impl<'a> Tracks<'a> {
             by_key: HashMap::default(),
             tracks: Vec::new(),
             since_report: 0,
-            otlp: otlp::Reader::default(),
+            otlp: None,
         }
     }
 
     /// What is remembered of OTLP points; to be given back.
     pub(crate) fn take_otlp(&mut self) -> otlp::Reader {
-        std::mem::take(&mut self.otlp)
+        let reader = self.otlp.take();
+        reader.unwrap_or_else(|| otlp::Reader::new(self.shared.interner.clone()))
     }
 
     /// See [`Self::take_otlp`].
     pub(crate) fn give_otlp(&mut self, reader: otlp::Reader) {
-        self.otlp = reader;
+        self.otlp = Some(reader);
     }
 
     /// For messages: the file or URL.
@@ -99,10 +104,23 @@ impl<'a> Tracks<'a> {
             let relative = format!("{}.csv", meta.name);
             VerdictFile::new(folder.join(relative))
         });
-        self.tracks
-            .push(Track::new(meta, self.shared.setup, output));
+        let feed = self.shared.trainer.zip(meta.identity.as_ref());
+        let feed = feed.map(|(trainer, identity)| {
+            let options = &self.shared.options.train;
+            let feed = Feed::new(identity, meta.counter, options, &self.shared.interner);
+            (feed, trainer)
+        });
+        let track = Track::new(meta, self.shared.setup, output, feed);
+        self.tracks.push(track);
         self.by_key.insert(key, self.tracks.len() - 1);
         Ok(self.tracks.len() - 1)
+    }
+
+    /// Hands OTLP points to the trainer as they are.
+    pub(crate) fn train(&self, metrics: &Metrics) {
+        if let Some(trainer) = self.shared.trainer {
+            trainer.learn(metrics.clone());
+        }
     }
 
     /// A sample of the `at`-th series.

@@ -27,8 +27,10 @@ mod terminal;
 mod thin;
 mod times;
 mod track;
+mod train;
 mod verdicts;
 
 pub use options::Options;
 pub use problem::Problem;
 pub use run::run;
+pub use train::Trainer;

@@ -121,8 +121,25 @@ impl Span {
         (from_ns < to_ns).then_some(Self { from_ns, to_ns })
     }
 
+    /// The first moment as RFC 3339; year 1 when it is open.
+    pub(crate) fn start_rfc3339(&self) -> String {
+        rfc3339(self.from_ns, "0001-01-01T00:00:00Z")
+    }
+
+    /// The first moment after it; year 9999 when it is open.
+    pub(crate) fn end_rfc3339(&self) -> String {
+        rfc3339(self.to_ns, "9999-01-01T00:00:00Z")
+    }
+
     pub(crate) fn contains(&self, time_ns: i64) -> bool {
         (self.from_ns..self.to_ns).contains(&time_ns)
+    }
+}
+
+fn rfc3339(time_ns: i64, open: &str) -> String {
+    match Timestamp::from_nanosecond(i128::from(time_ns)) {
+        Ok(time) if time_ns != i64::MIN && time_ns != i64::MAX => time.to_string(),
+        _ => open.to_owned(),
     }
 }
 

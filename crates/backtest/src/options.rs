@@ -1,6 +1,6 @@
 //! Arguments of the command.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, ValueEnum};
 use weir_detect::{Direction, Seasonality, Settings};
@@ -31,6 +31,8 @@ pub struct Options {
     pub(crate) detector: DetectorOptions,
     #[command(flatten)]
     pub(crate) live: LiveOptions,
+    #[command(flatten)]
+    pub(crate) train: TrainOptions,
 
     /// Write a verdict per sample to FOLDER, a CSV file per series
     #[arg(long, value_name = "FOLDER", help_heading = "Output")]
@@ -172,6 +174,29 @@ pub(crate) struct LiveOptions {
     pub(crate) headers: Vec<String>,
 }
 
+/// What becomes of the learned states.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Training")]
+pub(crate) struct TrainOptions {
+    /// Also leave what was learned in this data directory, for a collector started with it
+    #[arg(long = "train", value_name = "FOLDER")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Attribute of the resource that CSV and Prometheus series will have in the collector; repeatable
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    pub(crate) resource: Vec<(String, String)>,
+    /// Name that the metric will have there
+    #[arg(long, value_name = "NAME")]
+    pub(crate) metric: Option<String>,
+    /// Unit that it will have there
+    #[arg(
+        long,
+        value_name = "UNIT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(crate) unit: String,
+}
+
 /// Most values of a sweep.
 const MOST_SWEPT: usize = 50;
 
@@ -179,6 +204,12 @@ fn span(text: &str) -> Result<Span, String> {
     Span::parse(text).ok_or_else(|| {
         "write it as FROM..TO, such as 2026-01-05T00:00:00Z..2026-01-06T00:00:00Z".to_owned()
     })
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    let (key, value) = pair.ok_or_else(|| "write it as KEY=VALUE".to_owned())?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 fn length(text: &str) -> Result<f64, String> {
@@ -231,6 +262,35 @@ impl Options {
             .validate()
             .map_err(|e| Problem::new("arguments", e.to_string(), ""))?;
         self.detector.calendar().map(|_| ())
+    }
+
+    /// The data directory to leave the learned states in.
+    pub fn train(&self) -> Option<&Path> {
+        self.train.folder.as_deref()
+    }
+
+    /// The detector's settings, as the keys of the component that runs it in a pipeline.
+    pub fn detector_keys(&self) -> serde_json::Value {
+        let detector = &self.detector;
+        let word = |value: Option<clap::builder::PossibleValue>| {
+            value.map_or_else(String::new, |v| v.get_name().to_owned())
+        };
+        let spans = detector.exclude.iter().map(
+            |span| serde_json::json!({"start": span.start_rfc3339(), "end": span.end_rfc3339()}),
+        );
+        let mut keys = serde_json::json!({
+            "band": detector.band,
+            "direction": word(detector.direction.to_possible_value()),
+            "seasonality": word(detector.seasonality.to_possible_value()),
+            "timezone": detector.timezone,
+            "exclude": spans.collect::<Vec<_>>(),
+        });
+        for (key, value) in [("min", detector.min), ("max", detector.max)] {
+            if let (Some(value), Some(map)) = (value, keys.as_object_mut()) {
+                map.insert(key.to_owned(), value.into());
+            }
+        }
+        keys
     }
 
     /// The band first, then what it is compared with.

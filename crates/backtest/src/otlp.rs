@@ -15,10 +15,18 @@ use crate::problem::Problem;
 use crate::track::Sample;
 
 /// The points of a file, series by series.
-#[derive(Default)]
 pub(crate) struct Reader {
     interner: Arc<Interner>,
     counting: HashMap<u64, Counting, foldhash::fast::RandomState>,
+}
+
+impl Reader {
+    pub(crate) fn new(interner: Arc<Interner>) -> Self {
+        Self {
+            interner,
+            counting: HashMap::default(),
+        }
+    }
 }
 
 /// Bytes of a length in front of a request.
@@ -88,6 +96,7 @@ fn frame(rest: &mut Bytes) -> Option<Bytes> {
 
 impl Reader {
     fn take(&mut self, metrics: &Metrics, tracks: &mut Tracks<'_>) -> Result<(), Problem> {
+        tracks.train(metrics);
         for point in metrics.points().filter(|p| !p.is_stale()) {
             self.point(point, tracks)?;
         }
@@ -106,6 +115,7 @@ impl Reader {
                 let title = title(series, role);
                 meta.name = format!("{}/{}", meta.name, slug(&format!("{title} {hash}")));
                 meta.title = title;
+                meta.identity = None;
                 meta.counter = false;
                 meta.rate = role.never_negative();
             })?;

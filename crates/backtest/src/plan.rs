@@ -11,6 +11,7 @@ use crate::options::{InputOptions, ValueType};
 use crate::problem::Problem;
 use crate::score::Window;
 use crate::track::{Meta, WarmUp};
+use crate::train::Identity;
 
 /// NAB scores nothing in the first 15 % of a file, at most 750 rows.
 const NAB_PROBATION: WarmUp = WarmUp::Rows {
@@ -255,6 +256,10 @@ fn meta(name: &str, options: &InputOptions) -> Meta {
     Meta {
         name: name.to_owned(),
         title: name.to_owned(),
+        identity: Some(Identity {
+            metric: name.rsplit('/').next().unwrap_or(name).to_owned(),
+            labels: Vec::new(),
+        }),
         counter: options.value_type == ValueType::Counter,
         rate: false,
         interval_s: None,

@@ -12,6 +12,7 @@ use crate::moment;
 use crate::observe::slug;
 use crate::problem::Problem;
 use crate::track::Sample;
+use crate::train::Identity;
 
 #[derive(Deserialize)]
 struct Answer {
@@ -64,6 +65,7 @@ pub(crate) fn read(text: &[u8], place: &str, tracks: &mut Tracks<'_>) -> Result<
             let title = title(&stream.metric);
             meta.name = format!("{}/{}", meta.name, slug(&title));
             meta.title = title;
+            meta.identity = Some(identity(&stream.metric));
         })?;
         for (seconds, value) in &stream.values {
             let value: f64 = value.parse().map_err(|_| {
@@ -79,6 +81,16 @@ pub(crate) fn read(text: &[u8], place: &str, tracks: &mut Tracks<'_>) -> Result<
         }
     }
     Ok(())
+}
+
+fn identity(labels: &BTreeMap<String, String>) -> Identity {
+    let others = labels.iter().filter(|(key, _)| *key != "__name__");
+    Identity {
+        metric: labels.get("__name__").cloned().unwrap_or_default(),
+        labels: others
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
+    }
 }
 
 fn key(labels: &BTreeMap<String, String>) -> u64 {

@@ -17,6 +17,7 @@ use crate::rule::Rule;
 use crate::summary::Summary;
 use crate::terminal::Terminal;
 use crate::track::{Outcome, Setup};
+use crate::train::Trainer;
 use crate::{report, svg};
 
 /// Of how many stretches of samples the extremes are kept to be drawn: for one series, in all, and
@@ -38,13 +39,14 @@ pub(crate) struct Results {
     pub(crate) seconds: f64,
 }
 
-/// Does what the arguments ask for; the summary goes to `out`.
+/// Does what the arguments ask for; the summary goes to `out`, and what is read also to `trainer`.
 ///
 /// # Errors
 /// Everything that could not be read or written. What could be is in the summary all the same.
 pub fn run(
     options: &Options,
     clock: &Arc<dyn Clock>,
+    trainer: Option<&dyn Trainer>,
     out: &mut dyn Write,
 ) -> Result<(), Vec<Problem>> {
     options.check().map_err(|p| vec![p])?;
@@ -62,6 +64,8 @@ pub fn run(
         setup: &setup,
         progress: &progress,
         clock,
+        interner: trainer.map_or_else(Arc::default, Trainer::interner),
+        trainer,
     };
     let mut results = read_all(&plan, &shared);
     results.ignored = plan.ignored;

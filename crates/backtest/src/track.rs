@@ -8,6 +8,7 @@ use crate::rule::{Rule, Watcher};
 use crate::score::{AlarmRun, Ground, Tally, Window};
 use crate::thin::{Row, Thin};
 use crate::times::Times;
+use crate::train::{Feed, Identity, Trainer};
 use crate::verdicts::VerdictFile;
 
 /// How long a time before scoring begins.
@@ -33,6 +34,8 @@ pub(crate) struct Meta {
     pub(crate) title: String,
     /// The values are cumulative.
     pub(crate) counter: bool,
+    /// What it is called in a pipeline; `None` for OTLP, which says so itself.
+    pub(crate) identity: Option<Identity>,
     /// Values are never negative (rates).
     pub(crate) rate: bool,
     /// Distance of samples, s; measured when it is not known.
@@ -64,7 +67,8 @@ pub(crate) struct Setup {
 }
 
 /// A series in work.
-pub(crate) struct Track {
+pub(crate) struct Track<'a> {
+    feed: Option<(Feed, &'a dyn Trainer)>,
     meta: Meta,
     rate: Option<Rate>,
     watchers: Vec<Watched>,
@@ -114,8 +118,13 @@ pub(crate) struct Outcome {
     pub(crate) stride: u64,
 }
 
-impl Track {
-    pub(crate) fn new(meta: Meta, setup: &Setup, output: Option<VerdictFile>) -> Self {
+impl<'a> Track<'a> {
+    pub(crate) fn new(
+        meta: Meta,
+        setup: &Setup,
+        output: Option<VerdictFile>,
+        feed: Option<(Feed, &'a dyn Trainer)>,
+    ) -> Self {
         let rate = meta.counter || meta.rate;
         let watchers = setup.rules.iter().map(|rule| Watched {
             watcher: Watcher::new(rule, rate),
@@ -133,6 +142,7 @@ impl Track {
                 _ => None,
             });
         Self {
+            feed,
             rate: meta.counter.then(Rate::new),
             meta,
             watchers,
@@ -154,6 +164,9 @@ impl Track {
         let time_ns = sample.time_ns;
         self.times.push(time_ns);
         self.label(&sample);
+        if let Some((feed, trainer)) = &mut self.feed {
+            feed.push(&sample, *trainer);
+        }
         let value = match &mut self.rate {
             // 0: the start time is not known
             Some(rate) => rate
@@ -223,6 +236,9 @@ impl Track {
 
     /// Counts.
     pub(crate) fn finish(mut self) -> Result<Outcome, Problem> {
+        if let Some((feed, trainer)) = &mut self.feed {
+            feed.flush(*trainer);
+        }
         if let Some(output) = &mut self.output {
             output.flush()?;
         }

@@ -18,7 +18,7 @@ fn run(arguments: &[&str]) -> Result<String, String> {
     let options = Options::try_parse_from(all).map_err(|e| e.to_string())?;
     let mut out = Vec::new();
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(0));
-    let done = weir_backtest::run(&options, &clock, &mut out);
+    let done = weir_backtest::run(&options, &clock, None, &mut out);
     let summary = String::from_utf8(out).expect("text");
     match done {
         Ok(()) => Ok(summary),
