@@ -315,26 +315,66 @@ pub(crate) struct AttachMetadata {
     pub(crate) cronjob: bool,
 }
 
-/// An entry of `kubernetes_sd_configs`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct KubernetesSdConfig {
-    /// What is watched; must be set.
-    pub(crate) role: Option<Role>,
-    /// Address of the API server; inside a cluster it is found by itself.
-    pub(crate) api_server: String,
-    /// A kubeconfig file instead.
-    pub(crate) kubeconfig_file: String,
-    /// Which namespaces.
-    pub(crate) namespaces: Namespaces,
-    /// Filters.
-    pub(crate) selectors: Vec<Selector>,
-    /// Labels of other objects.
-    pub(crate) attach_metadata: AttachMetadata,
+with_client_keys! {
+    /// An entry of `kubernetes_sd_configs`.
+    pub(crate) struct KubernetesSdConfig {
+        /// What is watched; must be set.
+        role: Option<Role> = None,
+        /// Address of the API server; inside a cluster it is found by itself.
+        api_server: String = String::new(),
+        /// A kubeconfig file instead.
+        kubeconfig_file: String = String::new(),
+        /// Which namespaces.
+        namespaces: Namespaces = Namespaces::default(),
+        /// Filters.
+        selectors: Vec<Selector> = Vec::new(),
+        /// Labels of other objects.
+        attach_metadata: AttachMetadata = AttachMetadata::default(),
+    }
+}
+
+impl KubernetesSdConfig {
+    /// The keys of the HTTP client: they go with `api_server`, and not all of them are offered.
+    fn check_client(&self, errors: &mut Errors) {
+        let client = self.client();
+        errors.nested("", &client);
+        if self.api_server.is_empty() && client != Self::default().client() {
+            let text = "to use custom HTTP client configuration please provide the 'api_server' URL explicitly";
+            errors.push(
+                "api_server",
+                text,
+                "give it, or remove the keys of the HTTP client",
+            );
+        }
+        let kind = client
+            .authorization
+            .as_ref()
+            .map_or("", |found| found.kind.trim());
+        let proxy = !client.proxy_url.is_empty() || client.proxy_from_environment;
+        for (given, key) in [
+            (client.oauth2.is_some(), "oauth2"),
+            (!client.headers.is_empty(), "http_headers"),
+            (proxy, "proxy_url"),
+            (
+                !kind.is_empty() && !kind.eq_ignore_ascii_case("bearer"),
+                "authorization.type",
+            ),
+        ] {
+            if given {
+                let text = "known, but not offered for the Kubernetes API";
+                errors.push(
+                    key,
+                    text,
+                    "use a bearer token, basic_auth, a client certificate or a kubeconfig file",
+                );
+            }
+        }
+    }
 }
 
 impl Validate for KubernetesSdConfig {
     fn validate(&self, errors: &mut Errors) {
+        self.check_client(errors);
         if self.role.is_none() {
             let text =
                 "role missing (one of: pod, service, endpoints, endpointslice, node, ingress)";

@@ -39,7 +39,11 @@ pub(super) async fn run(
     updates: mpsc::Sender<Vec<Group>>,
     stop: Stop,
 ) {
-    let cluster = match Cluster::of(&access(&config), &cx).await {
+    let cluster = match access(&config) {
+        Ok(access) => Cluster::of(&access, &cx).await,
+        Err(reason) => Err(reason),
+    };
+    let cluster = match cluster {
         Ok(cluster) => cluster,
         Err(reason) => return error!("Cannot create service discovery: {reason}"),
     };
@@ -77,22 +81,54 @@ pub(super) async fn run(
 }
 
 /// The way to the API that an entry asks for.
-fn access(config: &KubernetesSdConfig) -> Access {
+///
+/// # Errors
+/// A file with a user name or password that cannot be read.
+fn access(config: &KubernetesSdConfig) -> Result<Access, String> {
     if !config.kubeconfig_file.is_empty() {
-        let file = Some(config.kubeconfig_file.clone().into());
-        return Access::KubeConfig {
-            file,
+        return Ok(Access::KubeConfig {
+            file: Some(config.kubeconfig_file.clone().into()),
             context: String::new(),
-        };
+        });
     }
     if config.api_server.is_empty() {
-        return Access::ServiceAccount;
+        return Ok(Access::ServiceAccount);
     }
-    let server = Server {
+    let tls = &config.tls_config;
+    let mut server = Server {
         url: config.api_server.clone(),
-        ..Server::default()
+        ca: tls.ca.expose().clone(),
+        ca_file: tls.ca_file.clone(),
+        certificate: tls.cert.expose().clone(),
+        certificate_file: tls.cert_file.clone(),
+        key: tls.key.expose().clone(),
+        key_file: tls.key_file.clone(),
+        server_name: tls.server_name.clone(),
+        insecure: tls.insecure_skip_verify,
+        token: config.bearer_token.expose().clone(),
+        token_file: config.bearer_token_file.clone(),
+        user: None,
     };
-    Access::Server(Box::new(server))
+    if let Some(authorization) = &config.authorization {
+        server.token = authorization.credentials.expose().clone();
+        server.token_file = authorization.credentials_file.clone();
+    }
+    if let Some(basic) = &config.basic_auth {
+        let name = text_or_file(&basic.username, &basic.username_file)?;
+        let password = text_or_file(basic.password.expose(), &basic.password_file)?;
+        server.user = Some((name, password));
+    }
+    Ok(Access::Server(Box::new(server)))
+}
+
+fn text_or_file(text: &str, file: &str) -> Result<String, String> {
+    match file.is_empty() {
+        true => Ok(text.to_owned()),
+        false => {
+            let text = std::fs::read_to_string(file).map_err(|why| format!("{file}: {why}"))?;
+            Ok(text.trim().to_owned())
+        }
+    }
 }
 
 /// One entry in one namespace, or in all.

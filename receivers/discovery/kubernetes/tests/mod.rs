@@ -161,3 +161,61 @@ fn an_ingress_is_a_target_per_path_and_secure_where_tls_covers_it() {
     assert_eq!(all("ingress_scheme"), ["https", "https", "http"]);
     assert_eq!(get(&found, 2, "__address__").unwrap(), "x.y.a.test");
 }
+
+#[test]
+fn keys_of_the_http_client_reach_the_way_to_the_api() {
+    use weir_config::{Errors, Secret, Validate as _};
+
+    use super::super::config::{KubernetesSdConfig, Role};
+    use weir_kube::Access;
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "p\n").unwrap();
+    let mut config = KubernetesSdConfig {
+        role: Some(Role::Pod),
+        api_server: "https://10.0.0.1:6443".into(),
+        bearer_token: Secret::new("t".into()),
+        ..KubernetesSdConfig::default()
+    };
+    config.tls_config.ca_file = "ca.crt".into();
+    let Ok(Access::Server(server)) = super::access(&config) else {
+        panic!("no server")
+    };
+    assert_eq!(
+        (server.token.as_str(), server.ca_file.as_str()),
+        ("t", "ca.crt")
+    );
+    config.basic_auth = Some(super::super::client::BasicAuth {
+        username: "u".into(),
+        password_file: file.to_str().unwrap().into(),
+        ..Default::default()
+    });
+    let Ok(Access::Server(server)) = super::access(&config) else {
+        panic!("no server")
+    };
+    assert_eq!(server.user, Some(("u".into(), "p".into())));
+    let wrong = |config: &KubernetesSdConfig| {
+        let mut errors = Errors::default();
+        config.validate(&mut errors);
+        format!("{errors:?}")
+    };
+    config.basic_auth = None;
+    assert!(
+        !wrong(&config).contains("please provide"),
+        "{}",
+        wrong(&config)
+    );
+    config.api_server.clear();
+    assert!(
+        wrong(&config).contains("please provide the 'api_server' URL"),
+        "{}",
+        wrong(&config)
+    );
+    config.proxy_url = "http://proxy:1".into();
+    assert!(
+        wrong(&config).contains("not offered for the Kubernetes API"),
+        "{}",
+        wrong(&config)
+    );
+}
