@@ -16,6 +16,7 @@ mod faults;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod outage;
+mod pages;
 mod pipeline;
 mod process;
 mod stop;

@@ -226,6 +226,8 @@ macro_rules! entry {
             pub stability: Stability,
             /// Decodes and validates a configuration node at a path.
             pub check: CheckFn,
+            /// The configuration of an instance for which nothing is written, for the component's page.
+            pub defaults: fn() -> Json,
             /// Builds it from [`Checked::config`].
             pub build: $build,
         }
@@ -266,7 +268,7 @@ where
     C: DeserializeOwned + Serialize + Validate + Send + Sync + 'static,
 {
     let decoded = decode_and_validate::<C>(node, path)?;
-    let print = serde_json::to_value(&decoded.value).unwrap_or(serde_json::Value::Null);
+    let print = printed(&decoded.value);
     let references = references(&decoded.value);
     Ok(Checked {
         config: Box::new(decoded.value),
@@ -274,6 +276,11 @@ where
         references,
         warnings: decoded.warnings,
     })
+}
+
+/// A configuration as it is printed.
+fn printed<C: Serialize>(config: &C) -> Json {
+    serde_json::to_value(config).unwrap_or(Json::Null)
 }
 
 /// The configuration back from the table's untyped form.
@@ -294,6 +301,7 @@ impl ReceiverEntry {
             signals: K::SIGNALS,
             stability: K::STABILITY,
             check: |node, path| check::<K::Config>(node, path, K::references),
+            defaults: || printed(&K::Config::default()),
             build: |config, cx| {
                 Box::pin(async move { K::build(typed(config, K::TYPE)?, cx).await })
             },
@@ -310,6 +318,7 @@ impl ProcessorEntry {
             signals: K::SIGNALS,
             stability: K::STABILITY,
             check: |node, path| check::<K::Config>(node, path, K::references),
+            defaults: || printed(&K::Config::default()),
             build: |config, cx, next| {
                 Box::pin(async move { K::build(typed(config, K::TYPE)?, cx, next).await })
             },
@@ -326,6 +335,7 @@ impl ExporterEntry {
             signals: K::SIGNALS,
             stability: K::STABILITY,
             check: |node, path| check::<K::Config>(node, path, K::references),
+            defaults: || printed(&K::Config::default()),
             build: |config, cx| {
                 Box::pin(async move { K::build(typed(config, K::TYPE)?, cx).await })
             },
@@ -342,6 +352,7 @@ impl ExtensionEntry {
             signals: Signals::NONE,
             stability: K::STABILITY,
             check: |node, path| check::<K::Config>(node, path, K::references),
+            defaults: || printed(&K::Config::default()),
             build: |config, cx| {
                 Box::pin(async move { K::build(typed(config, K::TYPE)?, cx).await })
             },
