@@ -138,8 +138,8 @@ impl Companions {
         };
         Self {
             of: of.stable_hash(),
-            score: gauge("score", "1", "Distance from the forecast; 0.5 and more is far"),
-            state: gauge("state", "1", "In an alarm: 1 above, -1 below, 2 flat; else 0"),
+            score: gauge("score", "", "Distance from the forecast; 0.5 and more is far"),
+            state: gauge("state", "", "In an alarm: 1 above, -1 below, 2 flat; else 0"),
             bands: bands.then(|| {
                 (
                     gauge("lower", &unit, "Lower edge of the normal range"),
