@@ -140,6 +140,15 @@ fn line(point: &Point) -> Option<String> {
     let name = &point.series.metric().name;
     let (direction, kind) = (text("anomaly.direction"), text("anomaly.kind"));
     let what = text("anomaly.observation");
+    let inside = point
+        .value
+        .as_f64()
+        .is_some_and(|v| lower <= v && v <= upper);
+    if inside && what == "value" && alarm == "ALARM" {
+        return Some(format!(
+            "  [ALARM] {name}{value}  back inside its band {lower:.1} .. {upper:.1}, the alarm not yet over"
+        ));
+    }
     Some(format!(
         "  [{alarm}] {name}{value}  {what} {direction} its band {lower:.1} .. {upper:.1}  score {score:.2}  {kind}"
     ))
