@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 use weir_config::{Errors, Loose, Origin, Source, decode, parse_yaml};
 
@@ -15,7 +16,7 @@ struct File {
     scrape_configs: Vec<ScrapeConfig>,
 }
 
-/// The jobs of all files that the patterns name. A pattern may have `*` in its last part.
+/// The jobs of all files that the patterns name.
 ///
 /// # Errors
 /// If a file cannot be read or is not valid; the text names it.
@@ -81,32 +82,108 @@ fn with_folder(mut job: ScrapeConfig, folder: &Path) -> ScrapeConfig {
     job
 }
 
-/// Files of a pattern, sorted. One without `*` names a file that must be there.
+/// Files of a pattern, sorted, with the rules of Go's `filepath.Glob`: `*`, `?` and `[a-z]` in any
+/// part of the path. A path without them names a file that must be there.
 fn files_of(pattern: &str) -> Result<Vec<PathBuf>, String> {
-    let path = Path::new(pattern);
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
-    let Some((head, tail)) = name.split_once('*') else {
-        return Ok(vec![path.to_owned()]);
+    if !has_wildcards(pattern) {
+        return Ok(vec![PathBuf::from(pattern)]);
+    }
+    let start = if pattern.starts_with('/') { "/" } else { "" };
+    let mut found = vec![PathBuf::from(start)];
+    for part in pattern.split('/').filter(|part| !part.is_empty()) {
+        if !has_wildcards(part) {
+            found.iter_mut().for_each(|path| path.push(part));
+            found.retain(|path| path.exists());
+            continue;
+        }
+        let part_pattern = part_pattern(part)
+            .map_err(|why| format!("scrape_config_files: pattern `{pattern}`: {why}"))?;
+        found = found
+            .iter()
+            .flat_map(|folder| names_in(folder, &part_pattern))
+            .collect();
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn has_wildcards(text: &str) -> bool {
+    text.contains(['*', '?', '['])
+}
+
+/// Entries of a folder whose names fit. A folder that is not there holds none, as for any pattern.
+fn names_in(folder: &Path, pattern: &Regex) -> Vec<PathBuf> {
+    let here = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
     };
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
+    let Ok(entries) = std::fs::read_dir(here) else {
+        return Vec::new();
     };
-    // A folder that is not there holds no files, as for any pattern.
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return Ok(Vec::new());
-    };
-    let fits = |name: &str| {
-        name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail)
-    };
-    let mut files: Vec<PathBuf> = entries
-        .flatten()
-        .filter(|entry| entry.file_name().to_str().is_some_and(fits))
-        .map(|entry| entry.path())
-        .collect();
-    files.sort();
-    Ok(files)
+    let names = entries.flatten().map(|entry| entry.file_name());
+    names
+        .filter(|name| name.to_str().is_some_and(|name| pattern.is_match(name)))
+        .map(|name| folder.join(name))
+        .collect()
+}
+
+/// One part of a pattern as a regular expression.
+fn part_pattern(part: &str) -> Result<Regex, String> {
+    let wrong = || format!("`{part}` is not a valid pattern");
+    let mut text = String::from("^");
+    let mut rest = part;
+    while let Some(c) = rest.chars().next() {
+        rest = rest.get(c.len_utf8()..).unwrap_or_default();
+        match c {
+            '*' => text.push_str(".*"),
+            '?' => text.push('.'),
+            '[' => {
+                let (set, after) = rest.split_once(']').ok_or_else(wrong)?;
+                rest = after;
+                // In a set only `^` and `-` mean something.
+                let (not, set) = match set.strip_prefix('^') {
+                    Some(set) => ("^", set),
+                    None => ("", set),
+                };
+                let set = set.replace('\\', "\\\\").replace(['[', '&', '~'], "");
+                text.push_str(&format!("[{not}{set}]"));
+            }
+            other => text.push_str(&regex::escape(&other.to_string())),
+        }
+    }
+    text.push('$');
+    Regex::new(&text).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn patterns_name_files_in_any_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().display().to_string();
+        for file in ["a/jobs-1.yml", "a/jobs-2.yml", "a/other.yml", "b/jobs-1.yml", "b/x.yaml"] {
+            let path = folder.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        for (pattern, expected) in [
+            ("a/*.yml", "a/jobs-1.yml a/jobs-2.yml a/other.yml"),
+            ("*/jobs-1.yml", "a/jobs-1.yml b/jobs-1.yml"),
+            ("*/jobs-?.yml", "a/jobs-1.yml a/jobs-2.yml b/jobs-1.yml"),
+            ("a/jobs-[2-9].*", "a/jobs-2.yml"),
+            ("a/jobs-[^2].yml", "a/jobs-1.yml"),
+            ("none/*.yml", ""),
+            ("a/none.yml", "a/none.yml"),
+        ] {
+            let found = files_of(&format!("{root}/{pattern}")).unwrap();
+            let found: Vec<String> = found.iter().map(|p| p.display().to_string()).collect();
+            let found = found.join(" ").replace(&format!("{root}/"), "");
+            assert_eq!(found, expected, "{pattern}");
+        }
+        assert!(files_of("a/[.yml").unwrap_err().contains("not a valid pattern"));
+    }
 }
