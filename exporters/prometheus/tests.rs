@@ -424,6 +424,15 @@ async fn the_page_is_served_until_the_exporter_stops() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{answer}");
     assert!(answer.ends_with("# HELP g \n# TYPE g gauge\ng 1\n"), "{answer}");
+    let many: Vec<Value> = (0..100).map(|i| gauge(&format!("metric_{i}"), 1.0, 0)).collect();
+    let body = json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": many}]}]});
+    let metrics = Metrics::from_json(body.to_string().as_bytes(), &cx.interner).unwrap();
+    stage.consume(Batch::metrics(metrics)).await.unwrap();
+    for (accepts, gzip) in [("gzip", true), ("br, gzip;q=0.5", true), ("gzip;q=0", false), ("br", false)] {
+        let answer = ask(port, &format!("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {accepts}")).await;
+        assert_eq!(answer.contains("content-encoding: gzip"), gzip, "{accepts}");
+        assert_eq!(answer.contains("metric_99 1"), !gzip, "{accepts}");
+    }
     assert!(ask(port, "GET / HTTP/1.1\r\nHost: x").await.starts_with("HTTP/1.1 404"));
     assert!(ask(port, "DELETE /metrics HTTP/1.1\r\nHost: x").await.starts_with("HTTP/1.1 405"));
     stage.drain(Deadline::after(Duration::from_secs(5))).await;

@@ -46,7 +46,7 @@ weir_net::http_client_keys! {
         pub max_batch_request_parallelism: Option<i64> = None,
         /// Message of the protocol: `prometheus.WriteRequest` or `io.prometheus.write.v2.Request`.
         pub protobuf_message: String = MESSAGE_V1.to_owned(),
-        /// The log on disk; not supported.
+        /// The log on disk.
         pub wal: Option<WalConfig> = None,
         /// Waits between attempts.
         pub retry_on_failure: RetryConfig = RetryConfig::default(),
@@ -144,18 +144,44 @@ impl RetryConfig {
     }
 }
 
-/// `wal`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// `wal`: what waits is in a log on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WalConfig {
-    /// Its folder.
+    /// Its folder; empty: `./prom_remotewrite`.
     pub directory: String,
-    /// Records read at once.
+    /// Accepted, without effect: batches are sent one by one.
     pub buffer_size: i64,
-    /// How often it is cut.
+    /// Accepted, without effect: what is delivered is cut off at once.
     pub truncate_frequency: Duration,
-    /// How often its lag is reported.
+    /// Accepted, without effect.
     pub lag_record_frequency: Duration,
+    /// Most MiB on disk; beyond that senders are refused.
+    pub max_size_mib: i64,
+}
+
+impl Default for WalConfig {
+    fn default() -> Self {
+        Self {
+            directory: String::new(),
+            buffer_size: 300,
+            truncate_frequency: Duration::from_mins(1),
+            lag_record_frequency: Duration::from_secs(15),
+            max_size_mib: 1024,
+        }
+    }
+}
+
+impl WalConfig {
+    /// Its folder.
+    pub(crate) fn folder(&self) -> &str {
+        if self.directory.is_empty() { "./prom_remotewrite" } else { &self.directory }
+    }
+
+    /// Most bytes on disk.
+    pub(crate) fn max_bytes(&self) -> u64 {
+        u64::try_from(self.max_size_mib).unwrap_or(0) << 20
+    }
 }
 
 impl Config {
@@ -183,6 +209,15 @@ impl Config {
             .max_batch_request_parallelism
             .unwrap_or(self.remote_write_queue.num_consumers);
         usize::try_from(asked).unwrap_or(1).max(1)
+    }
+
+    /// How long a batch waits for others. With a log on disk senders wait for the writing, so not
+    /// at all.
+    pub(crate) fn linger(&self) -> std::time::Duration {
+        match self.wal {
+            Some(_) => std::time::Duration::ZERO,
+            None => self.remote_write_queue.flush_timeout.to_std(),
+        }
     }
 
     /// The queue in front; one consumer keeps the order of each series.
@@ -295,13 +330,18 @@ impl Validate for Config {
                 );
             }
         }
-        if self.wal.is_some() {
-            errors.push(
-                "wal",
-                "the write-ahead log is not supported yet",
-                "remove `wal`; with `remote_write_queue.enabled: false` the sender keeps the data \
-                 until it is delivered",
-            );
+        if let Some(wal) = &self.wal {
+            if !self.remote_write_queue.enabled {
+                errors.push(
+                    "wal",
+                    "the log on disk needs the queue",
+                    "remove `wal`, or `remote_write_queue.enabled: false`, with which the sender \
+                     keeps the data until it is delivered",
+                );
+            }
+            if wal.max_size_mib < 1 {
+                errors.push("wal.max_size_mib", "must be positive", "leave it out for 1024");
+            }
         }
     }
 }

@@ -10,9 +10,11 @@
 //! all attempts together), 429 is tried again unless the gate `RetryOn429` is switched off, a
 //! receiver that does not know protocol 2.0 is sent 1.0, protocol 2.0 needs no gate.
 
+mod ahead;
 mod config;
 mod labels;
 mod lines;
+mod log;
 mod own;
 mod pack;
 mod preview;
@@ -38,8 +40,7 @@ use weir_model::{Metrics, Point};
 use weir_net::compress::Compression;
 use weir_net::{ClientContext, HttpClient};
 use weir_sending::{
-    Draining, Encoded, Encoder, RetrySettings, SendingSettings, TimeoutSettings, retry,
-    wrap_encoded,
+    Draining, RetrySettings, SendingSettings, TimeoutSettings, retry, wrap_encoded,
 };
 
 pub use config::{Config, RemoteWriteQueue, RetryConfig, TargetInfoConfig, WalConfig};
@@ -47,6 +48,7 @@ pub use config::{Config, RemoteWriteQueue, RetryConfig, TargetInfoConfig, WalCon
 pub use crate::prometheus_labels::ResourceToTelemetry;
 pub use preview::Preview;
 
+use ahead::Ahead;
 use labels::{Described, Rules};
 use own::Own;
 use pack::{Packed, Packer};
@@ -57,8 +59,6 @@ use translate::Translator;
 const CHUNK: usize = 4096;
 /// Points of waiting batches that are sent as one.
 const GATHER: usize = 50_000;
-/// What a waiting request takes besides its body.
-const REQUEST_BYTES: usize = 256;
 /// Prefix of the reference's feature gates.
 const GATE: &str = "exporter.prometheusremotewritexporter.";
 const PERMISSIVE_GATE: &str = "pkg.translator.prometheus.PermissiveLabelSanitization";
@@ -93,7 +93,8 @@ impl ExporterKind for Kind {
                 retry: RetrySettings::off(),
                 queue,
                 gather: GATHER,
-                linger: config.remote_write_queue.flush_timeout.to_std(),
+                linger: config.linger(),
+                acknowledge_encoded: config.wal.is_some(),
                 ..SendingSettings::default()
             };
             let exporter = RemoteWrite::new(&config, &cx, settings.draining.clone())?;
@@ -101,7 +102,7 @@ impl ExporterKind for Kind {
             let due = exporter.clone();
             cx.housekeeping
                 .add(move |_| due.sweep_due.store(true, Ordering::Release));
-            let encoder = Arc::new(Ahead(exporter.clone()));
+            let encoder = Arc::new(Ahead::open(exporter.clone(), config.wal.as_ref())?);
             Ok(wrap_encoded(exporter, encoder, &settings, &cx))
         })
     }
@@ -132,10 +133,18 @@ struct Work {
 }
 
 /// The requests of a batch.
+#[derive(Clone)]
 struct Requests {
     v2: bool,
     series: Vec<Packed>,
     metadata: Vec<Packed>,
+}
+
+impl Requests {
+    /// Points in them.
+    fn items(&self) -> usize {
+        self.series.iter().map(|packed| packed.counts.items).sum()
+    }
 }
 
 impl RemoteWrite {
@@ -287,16 +296,17 @@ impl RemoteWrite {
 
     async fn deliver(&self, metrics: &Metrics) -> Result<(), Reject> {
         let requests = self.requests(metrics).await;
-        self.deliver_requests(&requests, Some(metrics)).await
+        let result = self.deliver_requests(&requests, Some(metrics)).await;
+        result.map_err(|(items, why)| self.result(items, why))
     }
 
-    /// Sends the requests of a batch. `metrics` are what they were made of, if that is still
+    /// Sends the requests of a batch; an error tells how many points it costs. `metrics` are what they were made of, if that is still
     /// there: a receiver that does not know protocol 2.0 is sent 1.0 then.
     async fn deliver_requests(
         &self,
         requests: &Requests,
         metrics: Option<&Metrics>,
-    ) -> Result<(), Reject> {
+    ) -> Result<(), (usize, Reject)> {
         if requests.series.is_empty() {
             return Ok(());
         }
@@ -322,7 +332,7 @@ impl RemoteWrite {
                 why = other;
             }
         }
-        Err(self.result(items, why))
+        Err((items, why))
     }
 
     /// A sender that waits sends all of it again, which the store takes as it takes any repeated
@@ -355,60 +365,6 @@ impl RemoteWrite {
         rules.v2 = false;
         work.translator = Translator::new(rules, self.send_metadata);
         true
-    }
-}
-
-/// Makes requests ahead of their turn.
-struct Ahead(Arc<RemoteWrite>);
-
-/// Requests that wait to be sent.
-struct Outgoing {
-    exporter: Arc<RemoteWrite>,
-    requests: Requests,
-    /// What they were made of, as long as it may have to be sent by the older protocol.
-    metrics: Option<Metrics>,
-}
-
-impl Encoder for Ahead {
-    fn encode(&self, batch: Batch) -> BoxFut<'_, Box<dyn Encoded>> {
-        Box::pin(async move {
-            let Data::Metrics(metrics) = batch.data else {
-                return Box::new(WrongSignal) as Box<dyn Encoded>;
-            };
-            let exporter = self.0.clone();
-            let requests = exporter.requests(&metrics).await;
-            let uncertain = requests.v2 && !exporter.knows_v2.load(Ordering::Relaxed);
-            Box::new(Outgoing {
-                exporter,
-                requests,
-                metrics: uncertain.then_some(metrics),
-            })
-        })
-    }
-}
-
-impl Encoded for Outgoing {
-    fn size_bytes(&self) -> usize {
-        let requests = self.requests.series.iter().chain(&self.requests.metadata);
-        let bodies: usize = requests.map(|packed| packed.body.len() + REQUEST_BYTES).sum();
-        bodies + self.metrics.as_ref().map_or(0, Metrics::size_bytes)
-    }
-
-    fn deliver(&mut self) -> BoxFut<'_, Result<(), Reject>> {
-        Box::pin(self.exporter.deliver_requests(&self.requests, self.metrics.as_ref()))
-    }
-}
-
-/// A batch that no pipeline of metrics can hold.
-struct WrongSignal;
-
-impl Encoded for WrongSignal {
-    fn size_bytes(&self) -> usize {
-        0
-    }
-
-    fn deliver(&mut self) -> BoxFut<'_, Result<(), Reject>> {
-        Box::pin(std::future::ready(Err(wrong_signal())))
     }
 }
 

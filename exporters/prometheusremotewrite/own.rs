@@ -1,5 +1,6 @@
 //! The exporter's own counters and log lines (specification section 8).
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -25,6 +26,13 @@ pub(crate) struct Own {
     written_samples: Counter,
     written_histograms: Counter,
     written_exemplars: Counter,
+    wal_reads: Counter,
+    wal_reads_failures: Counter,
+    wal_writes: Counter,
+    wal_writes_failures: Counter,
+    wal_bytes_read: Counter,
+    wal_bytes_written: Counter,
+    endpoint: String,
     /// The lack of written counts was said.
     said_nothing_written: AtomicBool,
 }
@@ -49,6 +57,13 @@ impl Own {
                 "Native histograms the receiver has written",
             ),
             written_exemplars: counter("written_exemplars", "Exemplars the receiver has written"),
+            wal_reads: counter("wal_reads", "Batches read from the log on disk"),
+            wal_reads_failures: counter("wal_reads_failures", "Batches that could not be read"),
+            wal_writes: counter("wal_writes", "Batches written to the log on disk"),
+            wal_writes_failures: counter("wal_writes_failures", "Batches that could not be written"),
+            wal_bytes_read: counter("wal_bytes_read", "Bytes read from the log on disk"),
+            wal_bytes_written: counter("wal_bytes_written", "Bytes written to the log on disk"),
+            endpoint: endpoint.to_owned(),
             telemetry: cx.telemetry.clone(),
             clock: cx.clock.clone(),
             fold: Fold::default(),
@@ -128,6 +143,70 @@ impl Own {
         self.written_samples.add(written.samples.unwrap_or(0));
         self.written_histograms.add(written.histograms.unwrap_or(0));
         self.written_exemplars.add(written.exemplars.unwrap_or(0));
+    }
+
+    /// The log on disk was opened; what an earlier run has left in it is sent first.
+    pub(crate) fn opened_log(&self, folder: &Path, batches: usize, damaged: u64) {
+        tracing::info!(
+            "otelcol.component.kind" = "exporter",
+            "otelcol.component.id" = self.id,
+            folder = %folder.display(),
+            batches,
+            "Opened the log on disk"
+        );
+        if damaged > 0 {
+            self.wal_reads_failures.add(1);
+            tracing::warn!(
+                "otelcol.component.kind" = "exporter",
+                "otelcol.component.id" = self.id,
+                folder = %folder.display(),
+                damaged_bytes = damaged,
+                "The log on disk ends with something that was not written whole; it was cut off"
+            );
+        }
+    }
+
+    /// Shows the fill of the log on disk.
+    pub(crate) fn observe_log(&self, bytes: impl Fn() -> u64 + Send + Sync + 'static) {
+        let labels = [("exporter", self.id.as_str()), ("endpoint", self.endpoint.as_str())];
+        let read = move || bytes() as f64;
+        self.telemetry.observe_gauge(
+            &format!("{PREFIX}wal_bytes"),
+            "Bytes in the log on disk",
+            &labels,
+            read,
+        );
+    }
+
+    pub(crate) fn log_written(&self, bytes: u64) {
+        self.wal_writes.add(1);
+        self.wal_bytes_written.add(bytes);
+    }
+
+    pub(crate) fn log_write_failed(&self) {
+        self.wal_writes_failures.add(1);
+    }
+
+    pub(crate) fn log_read(&self, bytes: u64) {
+        self.wal_reads.add(1);
+        self.wal_bytes_read.add(bytes);
+    }
+
+    pub(crate) fn log_read_failed(&self) {
+        self.wal_reads_failures.add(1);
+    }
+
+    /// The log does not know that something was delivered: it may be sent twice.
+    pub(crate) fn log_done_failed(&self, error: &std::io::Error) {
+        if let Some(left_out) = self.say("log") {
+            tracing::warn!(
+                "otelcol.component.kind" = "exporter",
+                "otelcol.component.id" = self.id,
+                %error,
+                left_out,
+                "Cannot note in the log on disk what was delivered"
+            );
+        }
     }
 
     /// Protocol 1.0 from now on.

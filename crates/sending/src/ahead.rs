@@ -16,8 +16,14 @@ use crate::queue::Part;
 
 /// Makes requests of batches before it is their turn to be sent.
 pub trait Encoder: Send + Sync {
-    /// Encodes a batch, which is no longer needed then.
-    fn encode(&self, batch: Batch) -> BoxFut<'_, Box<dyn Encoded>>;
+    /// Encodes a batch, which is no longer needed then. An error refuses it: the sender is told if
+    /// it waits for that ([`crate::SendingSettings::acknowledge_encoded`]), else it is dropped.
+    fn encode(&self, batch: Batch) -> BoxFut<'_, Result<Box<dyn Encoded>, Reject>>;
+
+    /// What an earlier run of the program has left, in order, with its number of items.
+    fn recover(&self) -> BoxFut<'_, Vec<(Box<dyn Encoded>, usize)>> {
+        Box::pin(async { Vec::new() })
+    }
 }
 
 /// Requests that wait to be sent.
@@ -27,6 +33,10 @@ pub trait Encoded: Send + Sync {
     /// Sends them; called once. Retries are the exporter's own, see
     /// [`crate::SendingSettings::draining`].
     fn deliver(&mut self) -> BoxFut<'_, Result<(), Reject>>;
+    /// Whether they are still there after a restart of the program.
+    fn is_kept(&self) -> bool {
+        false
+    }
 }
 
 /// Encoded requests of one parcel, and whose they are.
@@ -103,9 +113,12 @@ impl Ahead {
         }
     }
 
-    /// What is left after the time to stop is over: the number of items.
+    /// What is left after the time to stop is over and will not be there after a restart: the
+    /// number of items.
     pub(crate) fn take_rest(&self) -> usize {
-        let waiting: usize = self.lock().drain(..).map(|waiting| waiting.items).sum();
+        let rest = std::mem::take(&mut *self.lock());
+        let lost = rest.iter().filter(|waiting| !waiting.encoded.is_kept());
+        let waiting: usize = lost.map(|waiting| waiting.items).sum();
         waiting + self.encoding.load(Ordering::Acquire)
     }
 }

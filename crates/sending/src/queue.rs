@@ -57,6 +57,16 @@ impl Ticket {
         held.charge = None;
     }
 
+    /// The caller learns that the data is safe; what becomes of it later is counted only.
+    fn acknowledge(&self) {
+        let Some(receipt) = &self.receipt else { return };
+        let mut receipt = receipt.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(caller) = receipt.caller.take() {
+            // The caller may have given up waiting; then nobody needs the result.
+            drop(caller.send(Ok(())));
+        }
+    }
+
     fn note(&self, result: Result<(), Reject>) {
         let Some(receipt) = &self.receipt else { return };
         let mut receipt = receipt.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,6 +119,11 @@ impl Part {
         for part in parts {
             part.ticket.replaced(std::mem::take(&mut bytes));
         }
+    }
+
+    /// The callers learn that their data is safe.
+    pub(crate) fn acknowledge(parts: &[Self]) {
+        parts.iter().for_each(|part| part.ticket.acknowledge());
     }
 
     /// This share is done.

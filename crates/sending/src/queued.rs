@@ -43,6 +43,8 @@ struct Shared {
     gather: usize,
     /// How long a batch waits for others before it is encoded.
     linger: Duration,
+    /// Callers wait until their batch is encoded.
+    acknowledge_encoded: bool,
     hint: &'static str,
     /// The queue takes nothing more.
     closed: CancellationToken,
@@ -85,6 +87,7 @@ impl Queued {
                 sizer: queue.sizer,
                 gather: settings.gather,
                 linger: settings.linger,
+                acknowledge_encoded: settings.acknowledge_encoded,
                 hint,
                 closed: CancellationToken::new(),
                 abort: CancellationToken::new(),
@@ -116,7 +119,8 @@ impl Queued {
             result => result,
         };
         let taken = taken.map_err(|why| shared.refuse(items, load, why))?;
-        let (caller, result) = if self.settings.wait_for_result {
+        let waits = self.settings.wait_for_result || shared.acknowledge_encoded;
+        let (caller, result) = if waits {
             let (caller, result) = oneshot::channel();
             (Some(caller), Some(result))
         } else {
@@ -191,7 +195,8 @@ impl Shared {
                 // Over either way: there are enough, or it was long enough.
                 let _in_time = tokio::time::timeout(self.linger, filled).await;
             }
-            while ahead.has_waiting() {
+            // Callers that wait for the encoding must not wait for the destination.
+            while !self.acknowledge_encoded && ahead.has_waiting() {
                 tokio::select! {
                     () = ahead.taken.notified() => {}
                     () = self.queue.filled(self.gather) => break,
@@ -202,36 +207,81 @@ impl Shared {
             };
             let items = batch.len();
             ahead.encoding.store(items, Ordering::Release);
-            let encoded = ahead.encoder.encode(batch).await;
-            Part::replaced(&parts, encoded.size_bytes() as u64);
-            ahead.push(Waiting {
-                encoded,
-                items,
-                parts,
-            });
+            match ahead.encoder.encode(batch).await {
+                Ok(encoded) => {
+                    Part::replaced(&parts, encoded.size_bytes() as u64);
+                    if self.acknowledge_encoded {
+                        Part::acknowledge(&parts);
+                    }
+                    ahead.push(Waiting {
+                        encoded,
+                        items,
+                        parts,
+                    });
+                }
+                Err(reject) => self.refuse_encoded(parts, items, reject),
+            }
             ahead.encoding.store(0, Ordering::Release);
         }
     }
 
-    /// Delivers what was encoded, one after the other.
+    /// A batch that could not be encoded: the sender's if it waits, else lost.
+    fn refuse_encoded(&self, parts: Vec<Part>, items: usize, reject: Reject) {
+        let meters = &self.delivery.meters;
+        if self.acknowledge_encoded {
+            meters.refused(items, &reject.why().message, "");
+            return Parcel::settle(parts, &Err(reject));
+        }
+        meters.failed(items);
+        self.settle(parts, Err(Failure { reject, items }));
+    }
+
+    /// Delivers what was encoded, one after the other; first what an earlier run has left.
     async fn run_sender(&self, ahead: &Ahead) {
+        for (encoded, items) in ahead.encoder.recover().await {
+            let parts = Vec::new();
+            if !self
+                .send_or_stop(Waiting {
+                    encoded,
+                    items,
+                    parts,
+                })
+                .await
+            {
+                return;
+            }
+        }
         while let Some(waiting) = ahead.next().await {
-            let items = waiting.items;
-            tokio::select! {
-                biased;
-                () = self.send_encoded(waiting) => {}
-                () = self.abort.cancelled() => {
-                    self.cut_off.fetch_add(items, Ordering::AcqRel);
-                    return;
-                }
+            if !self.send_or_stop(waiting).await {
+                return;
             }
         }
     }
 
-    async fn send_encoded(&self, mut waiting: Waiting) {
+    /// Delivers; false if the time to stop is over.
+    async fn send_or_stop(&self, mut waiting: Waiting) -> bool {
+        tokio::select! {
+            biased;
+            () = self.send_encoded(&mut waiting) => true,
+            () = self.abort.cancelled() => {
+                if !waiting.encoded.is_kept() {
+                    self.cut_off.fetch_add(waiting.items, Ordering::AcqRel);
+                }
+                false
+            }
+        }
+    }
+
+    async fn send_encoded(&self, waiting: &mut Waiting) {
         let encoded = waiting.encoded.as_mut();
         let result = self.delivery.deliver_encoded(encoded, waiting.items).await;
-        self.settle(waiting.parts, result);
+        let parts = std::mem::take(&mut waiting.parts);
+        match result {
+            Err(failure) if waiting.encoded.is_kept() => {
+                Parcel::settle(parts, &Err(failure.reject));
+            }
+            result => self.settle(parts, result),
+        }
     }
 
     fn settle(&self, parts: Vec<Part>, result: Result<(), Failure>) {

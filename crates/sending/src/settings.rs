@@ -375,6 +375,9 @@ pub struct SendingSettings {
     /// How long waiting batches wait for more, up to `gather` items, before they are encoded; for
     /// exporters that encode ahead.
     pub linger: std::time::Duration,
+    /// Callers wait until their batch is encoded, and learn if it cannot be: for encoders that
+    /// put it where it is safe.
+    pub acknowledge_encoded: bool,
     /// Given to exporters that retry by themselves.
     pub draining: Draining,
 }

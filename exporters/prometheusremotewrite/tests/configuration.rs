@@ -73,7 +73,8 @@ fn wrong_values_are_errors_at_their_keys() {
         (json!({"external_labels": {"": "x"}}), "external_labels"),
         (json!({"external_labels": {"x": ""}}), "external_labels"),
         (json!({"headers": {"Content-Type": "x"}}), "sets `Content-Type` itself"),
-        (json!({"wal": {"directory": "x"}}), "not supported yet"),
+        (json!({"wal": {}, "remote_write_queue": {"enabled": false}}), "needs the queue"),
+        (json!({"wal": {"max_size_mib": 0}}), "max_size_mib"),
         (json!({"retry_on_failure": {"max_elapsed_time": "1s"}}), "`max_interval` (30s)"),
         (json!({"timeout": "-1s"}), "timeout"),
         (json!({"sending_queue": {}}), "unknown key `sending_queue`"),
@@ -84,6 +85,7 @@ fn wrong_values_are_errors_at_their_keys() {
         assert_eq!(errors.len(), 1, "{errors:?}");
     }
     for json in [
+        json!({"wal": {"directory": "x", "buffer_size": 100, "truncate_frequency": "45s"}}),
         json!({"compression": "snappy"}),
         json!({"max_batch_size_bytes": 0}),
         json!({"remote_write_queue": {"enabled": false, "queue_size": 0}}),

@@ -5,6 +5,7 @@ mod check;
 mod configuration;
 mod decode;
 mod golden;
+mod log;
 mod rows;
 mod rules;
 mod sending;

@@ -14,6 +14,9 @@ use crate::{Encoded, Encoder, QueueSettings, SendingSettings, wrap_encoded};
 /// Bytes that every encoded batch says it has.
 const ENCODED_BYTES: usize = 7;
 
+/// A value that cannot be encoded.
+const REFUSED: i64 = -404;
+
 /// Encodes at once; deliveries wait for a permit and answer as told.
 struct FakeEncoder {
     state: Arc<State>,
@@ -24,6 +27,10 @@ struct State {
     arrived: Mutex<Vec<Vec<i64>>>,
     gate: Semaphore,
     answer: Answer,
+    /// From an earlier run.
+    left: Vec<i64>,
+    /// Whether it survives a restart.
+    kept: bool,
 }
 
 type Answer = Box<dyn Fn(&[i64]) -> Result<(), Reject> + Send + Sync>;
@@ -34,20 +41,39 @@ struct FakeEncoded {
 }
 
 impl Encoder for FakeEncoder {
-    fn encode(&self, batch: Batch) -> BoxFut<'_, Box<dyn Encoded>> {
+    fn encode(&self, batch: Batch) -> BoxFut<'_, Result<Box<dyn Encoded>, Reject>> {
         let values = values(&batch);
+        if values == [REFUSED] {
+            let full = Reject::retry("full", "the disk is full");
+            return Box::pin(std::future::ready(Err(full)));
+        }
         self.state.encoded.lock().unwrap().push(values.clone());
         let encoded: Box<dyn Encoded> = Box::new(FakeEncoded {
             state: self.state.clone(),
             values,
         });
-        Box::pin(std::future::ready(encoded))
+        Box::pin(std::future::ready(Ok(encoded)))
+    }
+
+    fn recover(&self) -> BoxFut<'_, Vec<(Box<dyn Encoded>, usize)>> {
+        let left = self.state.left.iter().map(|value| {
+            let encoded: Box<dyn Encoded> = Box::new(FakeEncoded {
+                state: self.state.clone(),
+                values: vec![*value],
+            });
+            (encoded, 1)
+        });
+        Box::pin(std::future::ready(left.collect()))
     }
 }
 
 impl Encoded for FakeEncoded {
     fn size_bytes(&self) -> usize {
         ENCODED_BYTES
+    }
+
+    fn is_kept(&self) -> bool {
+        self.state.kept
     }
 
     fn deliver(&mut self) -> BoxFut<'_, Result<(), Reject>> {
@@ -78,11 +104,28 @@ async fn lingering(
     linger: Duration,
     answer: impl Fn(&[i64]) -> Result<(), Reject> + Send + Sync + 'static,
 ) -> Bench {
+    start(queue_size, linger, Box::new(answer), None).await
+}
+
+/// One that keeps what it encodes, with what it has left before.
+async fn keeping(left: &[i64]) -> Bench {
+    start(
+        1000,
+        Duration::ZERO,
+        Box::new(|_| Ok(())),
+        Some(left.to_vec()),
+    )
+    .await
+}
+
+async fn start(queue_size: u64, linger: Duration, answer: Answer, left: Option<Vec<i64>>) -> Bench {
     let state = Arc::new(State {
+        kept: left.is_some(),
+        left: left.clone().unwrap_or_default(),
         encoded: Mutex::default(),
         arrived: Mutex::default(),
         gate: Semaphore::new(0),
-        answer: Box::new(answer),
+        answer,
     });
     let settings = SendingSettings {
         queue: Some(QueueSettings {
@@ -91,6 +134,7 @@ async fn lingering(
         }),
         gather: 4,
         linger,
+        acknowledge_encoded: left.is_some(),
         ..SendingSettings::default()
     };
     let id = ComponentId::parse("fake").unwrap();
@@ -237,4 +281,36 @@ async fn batches_wait_for_others_to_go_with_them() {
         [1, 2, 3, 4, 5, 6, 7],
         "stopping does not wait"
     );
+}
+
+/// With an encoder that keeps what it encodes, the answer waits for that, and nothing of it is lost
+/// when the program stops; after the next start it goes first.
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_is_acknowledged_when_encoded_and_not_lost_by_stopping() {
+    let bench = keeping(&[1, 2]).await;
+    bench.stage.consume(batch([3])).await.unwrap();
+    let refused = bench.stage.consume(batch([REFUSED])).await.unwrap_err();
+    assert!(refused.is_retryable() && refused.to_string().contains("the disk is full"));
+    bench.stage.consume(batch([4])).await.unwrap();
+    bench.state.gate.add_permits(3);
+    bench
+        .stage
+        .drain(weir_core::Deadline::after(Duration::from_secs(1)))
+        .await;
+    assert_eq!(bench.state.arrived.lock().unwrap().concat(), [1, 2, 3]);
+    assert_eq!(bench.own("weir_dropped_items_total"), 0.0);
+    assert_eq!(
+        bench.own("otelcol_exporter_enqueue_failed_metric_points"),
+        1.0
+    );
+}
+
+/// Without that nobody waits, so what cannot be encoded is counted as lost.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_encoded_is_counted() {
+    let bench = bench(1000, |_| Ok(())).await;
+    bench.stage.consume(batch([REFUSED])).await.unwrap();
+    settle().await;
+    assert_eq!(bench.own("weir_dropped_items_total"), 1.0);
+    assert_eq!(bench.own("otelcol_exporter_send_failed_metric_points"), 1.0);
 }
