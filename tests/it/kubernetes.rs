@@ -30,8 +30,6 @@ receivers:
 processors:
   k8s_attributes:
     auth_type: kubeConfig
-    wait_for_metadata: true
-    wait_for_metadata_timeout: 100s
 exporters:
   debug:
 service:
@@ -95,14 +93,19 @@ async fn resident(pods: usize) -> u64 {
     let (health, telemetry) = (free_port(), free_port());
     let variables = [("KUBECONFIG", kubeconfig)];
     let weir = Weir::start_with(&config(health, telemetry, kubeconfig), health, &variables).await;
-    let page = get(&format!("http://127.0.0.1:{telemetry}/metrics"))
-        .await
-        .unwrap();
-    let page = String::from_utf8_lossy(&page.body).into_owned();
-    assert!(
-        page.contains(&format!("otelcol_otelsvc_k8s_pod_table_size {pods}")),
-        "{page}"
-    );
+    let known = format!("otelcol_otelsvc_k8s_pod_table_size {pods}\n");
+    let by = weir_core::Deadline::after(Duration::from_secs(100));
+    loop {
+        let page = get(&format!("http://127.0.0.1:{telemetry}/metrics"))
+            .await
+            .unwrap();
+        let page = String::from_utf8_lossy(&page.body).into_owned();
+        if page.contains(&known) {
+            break;
+        }
+        assert!(!by.is_over(), "not {known} in\n{page}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     // Discovery uses the same watch.
     let lists = api.asked().into_iter().filter(|asked| asked.verb == "list");
     assert!(lists.filter(|asked| asked.resource == "pods").count() <= pods.div_ceil(100));
