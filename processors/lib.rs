@@ -1,12 +1,13 @@
 //! Processors: one folder each, one name in the table below.
 //!
-//! `actions`, `matching` and `mapping` are shared by several of them and are no components.
+//! `actions`, `mapping`, `matching` and `streams` are shared by several of them and are no components.
 
 mod actions;
 #[cfg(test)]
 mod golden;
 mod mapping;
 mod matching;
+mod streams;
 #[cfg(test)]
 mod testing;
 

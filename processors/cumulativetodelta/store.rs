@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_model::{
-    Interner, MetricKind, MetricMeta, Point, PointValue, Series, SeriesIndex, SeriesTable,
-    Temporality,
+    Interner, MetricKind, MetricMeta, Point, PointValue, Series, SeriesIndex, Temporality,
 };
 
 use super::config::{Choices, InitialValue};
 use super::difference::{Refused, difference};
+use crate::streams::Streams;
 
 /// Why a point was dropped; in the order of [`REASONS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,24 +39,7 @@ pub(super) struct Rules {
 
 /// Streams by series. A series has several if senders start at different times.
 #[derive(Default)]
-pub(super) struct Store {
-    table: SeriesTable<Entry>,
-    streams: usize,
-}
-
-enum Entry {
-    /// Passes as it is.
-    Pass,
-    Convert(Box<Tracked>),
-}
-
-struct Tracked {
-    /// Held, so that the intern table does not forget it before we do.
-    series: Arc<Series>,
-    /// The same with delta temporality.
-    delta: Arc<Series>,
-    streams: Vec<Stream>,
-}
+pub(super) struct Store(Streams<Vec<Stream>>);
 
 struct Stream {
     start_ns: u64,
@@ -66,7 +49,7 @@ struct Stream {
     value: PointValue,
 }
 
-/// The metric with delta temporality, if it is one to be converted.
+/// The metric with delta temporality, if it has the cumulative one.
 fn delta_of(metric: &MetricMeta) -> Option<MetricMeta> {
     const CUMULATIVE: Temporality = Temporality::Cumulative;
     let temporality = Temporality::Delta;
@@ -83,32 +66,22 @@ fn delta_of(metric: &MetricMeta) -> Option<MetricMeta> {
     Some(MetricMeta { kind, ..metric.clone() })
 }
 
-impl Entry {
-    fn new(series: &Arc<Series>, rules: &Rules) -> Self {
-        let Some(metric) = delta_of(series.metric()).filter(|metric| rules.choices.takes(metric))
-        else {
-            return Self::Pass;
-        };
-        let metric = rules.interner.metric(metric);
-        let (resource, scope, labels) = (series.resource(), series.scope(), series.labels());
-        Self::Convert(Box::new(Tracked {
-            series: series.clone(),
-            delta: rules.interner.series(resource, scope, &metric, labels.clone()),
-            streams: Vec::new(),
-        }))
+impl Rules {
+    /// The metric with delta temporality, if it is one to be converted.
+    fn delta_of(&self, metric: &MetricMeta) -> Option<MetricMeta> {
+        delta_of(metric).filter(|metric| self.choices.takes(metric))
     }
 }
 
 impl Store {
     /// Streams remembered.
     pub(super) fn len(&self) -> usize {
-        self.streams
+        self.0.len()
     }
 
     /// Whether points of a series pass as they are.
     pub(super) fn passes(&mut self, series: &Arc<Series>, rules: &Rules) -> bool {
-        let entry = self.table.get_or_insert_with(series, || Entry::new(series, rules));
-        matches!(entry, Entry::Pass)
+        self.0.find(series, &rules.interner, |metric| rules.delta_of(metric)).is_none()
     }
 
     /// Makes a point its difference to the one before.
@@ -118,63 +91,55 @@ impl Store {
         rules: &Rules,
         now: Duration,
     ) -> Result<(), Dropped> {
-        let series = &point.series;
-        let entry = self.table.get_or_insert_with(series, || Entry::new(series, rules));
-        let Entry::Convert(tracked) = entry else { return Ok(()) };
-        if series.index() == SeriesIndex::NONE {
+        let convert = |metric: &MetricMeta| rules.delta_of(metric);
+        let found = self.0.find(&point.series, &rules.interner, convert);
+        let Some((tracked, streams)) = found else { return Ok(()) };
+        if point.series.index() == SeriesIndex::NONE {
             return Err(Dropped::Limit);
         }
         if point.is_stale() || matches!(point.value, PointValue::Empty) {
             return Err(Dropped::NoValue);
         }
         if matches!(point.value, PointValue::Double(value) if value.is_nan()) {
-            point.series = tracked.delta.clone();
+            point.series = tracked.target.clone();
             return Ok(());
         }
         let same = |stream: &&mut Stream| {
             stream.start_ns == point.start_ns
                 && std::mem::discriminant(&stream.value) == std::mem::discriminant(&point.value)
         };
-        let Some(stream) = tracked.streams.iter_mut().find(same) else {
-            if self.streams >= rules.capacity {
+        let Some(stream) = tracked.state.iter_mut().find(same) else {
+            if *streams >= rules.capacity {
                 return Err(Dropped::Limit);
             }
-            self.streams += 1;
-            tracked.streams.push(Stream {
+            *streams += 1;
+            tracked.state.push(Stream {
                 start_ns: point.start_ns,
                 time_ns: point.time_ns,
                 seen: now,
                 value: point.value.clone(),
             });
-            point.series = tracked.delta.clone();
+            point.series = tracked.target.clone();
             return first(point, rules);
         };
         stream.seen = now;
         next(stream, point)?;
-        point.series = tracked.delta.clone();
+        point.series = tracked.target.clone();
         Ok(())
     }
 
     /// Forgets streams without a point for `staleness`.
     pub(super) fn forget(&mut self, now: Duration, staleness: Duration) {
-        let mut idle = Vec::new();
-        for entry in self.table.values_mut() {
-            let Entry::Convert(tracked) = entry else { continue };
-            let before = tracked.streams.len();
-            tracked.streams.retain(|stream| now.saturating_sub(stream.seen) <= staleness);
-            self.streams -= before - tracked.streams.len();
-            if tracked.streams.is_empty() {
-                idle.push(tracked.series.clone());
-            }
-        }
-        for series in idle {
-            self.table.remove(&series);
-        }
+        self.0.forget(|streams| {
+            let before = streams.len();
+            streams.retain(|stream| now.saturating_sub(stream.seen) <= staleness);
+            (before - streams.len(), streams.is_empty())
+        });
     }
 
     /// Drops what belongs to series that are no more.
     pub(super) fn sweep(&mut self, interner: &Interner) {
-        self.table.sweep(interner);
+        self.0.sweep(interner);
     }
 }
 

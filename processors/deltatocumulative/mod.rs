@@ -111,21 +111,16 @@ impl DeltaToCumulative {
         if metrics.points().all(|point| store.passes(&point.series, &self.rules)) {
             return;
         }
-        metrics.points_mut().retain_mut(|point| {
-            if store.passes(&point.series, &self.rules) {
-                return true;
+        metrics.points_mut().retain_mut(|point| match store.convert(point, &self.rules, now) {
+            Ok(converted) => {
+                self.converted.add(u64::from(converted));
+                true
             }
-            match store.convert(point, &self.rules, now) {
-                Ok(()) => {
-                    self.converted.add(1);
-                    true
+            Err(why) => {
+                if let Some(counter) = self.dropped.get(why as usize) {
+                    counter.add(1);
                 }
-                Err(why) => {
-                    if let Some(counter) = self.dropped.get(why as usize) {
-                        counter.add(1);
-                    }
-                    false
-                }
+                false
             }
         });
     }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_model::{
-    Interner, MetricKind, MetricMeta, Point, PointValue, Series, SeriesIndex, SeriesTable,
-    Temporality,
+    Interner, MetricKind, MetricMeta, Point, PointValue, Series, SeriesIndex, Temporality,
 };
+
+use crate::streams::Streams;
 
 /// Why a point was dropped; in the order of [`REASONS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,24 +36,7 @@ pub(super) struct Rules {
 
 /// Streams by series.
 #[derive(Default)]
-pub(super) struct Store {
-    table: SeriesTable<Entry>,
-    streams: usize,
-}
-
-enum Entry {
-    /// Passes as it is.
-    Pass,
-    Convert(Box<Tracked>),
-}
-
-struct Tracked {
-    /// Held, so that the intern table does not forget it before we do.
-    series: Arc<Series>,
-    /// The same with cumulative temporality.
-    cumulative: Arc<Series>,
-    stream: Option<Stream>,
-}
+pub(super) struct Store(Streams<Option<Stream>>);
 
 struct Stream {
     start_ns: u64,
@@ -91,94 +75,70 @@ fn fits(kind: MetricKind, value: &PointValue) -> bool {
     }
 }
 
-impl Entry {
-    fn new(series: &Arc<Series>, rules: &Rules) -> Self {
-        let Some(metric) = cumulative_of(series.metric()) else { return Self::Pass };
-        let metric = rules.interner.metric(metric);
-        let (resource, scope, labels) = (series.resource(), series.scope(), series.labels());
-        Self::Convert(Box::new(Tracked {
-            series: series.clone(),
-            cumulative: rules.interner.series(resource, scope, &metric, labels.clone()),
-            stream: None,
-        }))
-    }
-}
-
 impl Store {
     /// Streams remembered.
     pub(super) fn len(&self) -> usize {
-        self.streams
+        self.0.len()
     }
 
     /// Whether points of a series pass as they are.
     pub(super) fn passes(&mut self, series: &Arc<Series>, rules: &Rules) -> bool {
-        let entry = self.table.get_or_insert_with(series, || Entry::new(series, rules));
-        matches!(entry, Entry::Pass)
+        self.0.find(series, &rules.interner, cumulative_of).is_none()
     }
 
-    /// Makes a point the sum of all points of its stream so far.
+    /// Makes a point the sum of all points of its stream so far; whether it is one to be converted.
     pub(super) fn convert(
         &mut self,
         point: &mut Point,
         rules: &Rules,
         now: Duration,
-    ) -> Result<(), Dropped> {
-        let series = &point.series;
-        let entry = self.table.get_or_insert_with(series, || Entry::new(series, rules));
-        let Entry::Convert(tracked) = entry else { return Ok(()) };
-        if series.index() == SeriesIndex::NONE {
+    ) -> Result<bool, Dropped> {
+        let found = self.0.find(&point.series, &rules.interner, cumulative_of);
+        let Some((tracked, streams)) = found else { return Ok(false) };
+        if point.series.index() == SeriesIndex::NONE {
             return Err(Dropped::Limit);
         }
-        let cumulative = tracked.cumulative.clone();
+        let cumulative = tracked.target.clone();
         if point.is_stale() {
             // The sender ends the stream; so do we.
-            if tracked.stream.take().is_some() {
-                self.streams -= 1;
+            if tracked.state.take().is_some() {
+                *streams -= 1;
             }
             point.series = cumulative;
-            return Ok(());
+            return Ok(true);
         }
         if !fits(point.series.metric().kind, &point.value) {
             return Err(Dropped::Value);
         }
-        match &mut tracked.stream {
+        match &mut tracked.state {
             Some(stream) if now.saturating_sub(stream.seen) > rules.max_stale => {
                 *stream = Stream::beginning_with(point, now);
             }
             Some(stream) => stream.add(point, now)?,
             none => {
-                if self.streams >= rules.capacity {
+                if *streams >= rules.capacity {
                     return Err(Dropped::Limit);
                 }
-                self.streams += 1;
+                *streams += 1;
                 *none = Some(Stream::beginning_with(point, now));
             }
         }
         point.series = cumulative;
-        Ok(())
+        Ok(true)
     }
 
     /// Forgets streams without a point for too long.
     pub(super) fn forget(&mut self, now: Duration, max_stale: Duration) {
-        let mut idle = Vec::new();
-        for entry in self.table.values_mut() {
-            let Entry::Convert(tracked) = entry else { continue };
+        self.0.forget(|stream| {
             let over = |stream: &mut Stream| now.saturating_sub(stream.seen) > max_stale;
-            if tracked.stream.take_if(over).is_some() {
-                self.streams -= 1;
-            }
-            if tracked.stream.is_none() {
-                idle.push(tracked.series.clone());
-            }
-        }
-        for series in idle {
-            self.table.remove(&series);
-        }
+            let gone = stream.take_if(over).is_some();
+            (usize::from(gone), stream.is_none())
+        });
     }
 
     /// Drops what belongs to series that are no more.
     pub(super) fn sweep(&mut self, interner: &Interner) {
-        self.table.sweep(interner);
+        self.0.sweep(interner);
     }
 }
 
