@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use weir_aws::inventory::InventoryKeys;
 use weir_config::{Duration, Errors, Secret, Validate};
 use weir_net::dns::RecordKind;
 
@@ -160,23 +161,61 @@ pub(crate) struct Ec2Filter {
     pub(crate) values: Vec<String>,
 }
 
-with_client_keys! {
+/// An entry of a discovery that asks a service of AWS: the keys of the client, those of AWS, and its own.
+macro_rules! with_aws_keys {
+    (
+        $(#[$meta:meta])*
+        $visibility:vis struct $name:ident {
+            $($(#[$field_meta:meta])* $field:ident: $kind:ty = $default:expr,)*
+        }
+    ) => {
+        with_client_keys! {
+            $(#[$meta])*
+            $visibility struct $name {
+                /// URL of the service in place of the region's.
+                endpoint: String = String::new(),
+                /// Region; that of the environment or the instance if empty.
+                region: String = String::new(),
+                /// Access key; the usual sources if empty.
+                access_key: String = String::new(),
+                /// Its secret.
+                secret_key: Secret<String> = Secret::default(),
+                /// Profile of the shared files.
+                profile: String = String::new(),
+                /// Role to assume.
+                role_arn: String = String::new(),
+                /// External id of the role.
+                external_id: String = String::new(),
+                $($(#[$field_meta])* $field: $kind = $default,)*
+            }
+        }
+
+        impl $name {
+            /// The keys of AWS.
+            pub(super) fn inventory_keys(&self) -> InventoryKeys {
+                InventoryKeys {
+                    region: self.region.clone(),
+                    access_key: self.access_key.clone(),
+                    secret_key: self.secret_key.clone(),
+                    profile: self.profile.clone(),
+                    role_arn: self.role_arn.clone(),
+                    external_id: self.external_id.clone(),
+                }
+            }
+
+            /// Checks the keys of the client and those of AWS.
+            fn check_access(&self, errors: &mut Errors) {
+                errors.nested("", &self.client());
+                let secret = self.secret_key.expose();
+                check_aws(&self.endpoint, &self.access_key, secret, errors);
+            }
+        }
+    };
+}
+
+with_aws_keys! {
     /// An entry of `ec2_sd_configs`.
     pub(crate) struct Ec2SdConfig {
-        /// URL of the service in place of the region's.
-        endpoint: String = String::new(),
-        /// Region; that of the environment or the instance if empty.
-        region: String = String::new(),
-        /// Access key; the usual sources if empty.
-        access_key: String = String::new(),
-        /// Its secret.
-        secret_key: Secret<String> = Secret::default(),
-        /// Profile of the shared files.
-        profile: String = String::new(),
-        /// Role to assume.
-        role_arn: String = String::new(),
-        /// External id of the role.
-        external_id: String = String::new(),
         /// How often instances are asked for.
         refresh_interval: Duration = Duration::from_mins(1),
         /// Port of the targets.
@@ -186,23 +225,9 @@ with_client_keys! {
     }
 }
 
-with_client_keys! {
+with_aws_keys! {
     /// An entry of `ecs_sd_configs`.
     pub(crate) struct EcsSdConfig {
-        /// URL of the service in place of the region's.
-        endpoint: String = String::new(),
-        /// Region; that of the environment or the instance if empty.
-        region: String = String::new(),
-        /// Access key; the usual sources if empty.
-        access_key: String = String::new(),
-        /// Its secret.
-        secret_key: Secret<String> = Secret::default(),
-        /// Profile of the shared files.
-        profile: String = String::new(),
-        /// Role to assume.
-        role_arn: String = String::new(),
-        /// External id of the role.
-        external_id: String = String::new(),
         /// How often tasks are asked for.
         refresh_interval: Duration = Duration::from_mins(1),
         /// Port of the targets.
@@ -216,13 +241,7 @@ with_client_keys! {
 
 impl Validate for Ec2SdConfig {
     fn validate(&self, errors: &mut Errors) {
-        errors.nested("", &self.client());
-        check_aws(
-            &self.endpoint,
-            &self.access_key,
-            self.secret_key.expose(),
-            errors,
-        );
+        self.check_access(errors);
         for (i, filter) in self.filters.iter().enumerate() {
             if filter.values.is_empty() {
                 let text = "EC2 SD configuration filter values cannot be empty";
@@ -234,13 +253,7 @@ impl Validate for Ec2SdConfig {
 
 impl Validate for EcsSdConfig {
     fn validate(&self, errors: &mut Errors) {
-        errors.nested("", &self.client());
-        check_aws(
-            &self.endpoint,
-            &self.access_key,
-            self.secret_key.expose(),
-            errors,
-        );
+        self.check_access(errors);
         if self.request_concurrency == 0 {
             let text = "must be at least 1";
             errors.push("request_concurrency", text, "the default is 20");

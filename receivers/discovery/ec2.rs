@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
-use weir_aws::inventory::{Instance, Inventory, InventoryKeys};
+use tracing::debug;
+use weir_aws::inventory::{Instance, Inventory};
 use weir_aws::{AwsError, Service};
-use weir_core::{BuildCtx, Stop};
+use weir_core::{BoxFut, BuildCtx, Stop};
 
-use super::client::Access;
 use super::config::Ec2SdConfig;
+use super::poll::{Ask, Poll, connect};
 use super::{Group, Labels, TargetLabels, join};
 
 /// Asks every `refresh_interval` until `stop`; on an error the old targets stay.
@@ -20,79 +20,65 @@ pub(super) async fn run(
     updates: mpsc::Sender<Vec<Group>>,
     stop: Stop,
 ) {
-    let filters: Vec<_> = config
-        .filters
-        .iter()
-        .map(|filter| (filter.name.clone(), filter.values.clone()))
-        .collect();
-    let mut inventory = None;
-    let mut zones = None;
-    let mut interval = tokio::time::interval(config.refresh_interval.to_std());
-    loop {
-        tokio::select! {
-            () = stop.stopped() => return,
-            _ = interval.tick() => {}
-        }
-        let found = tokio::select! {
-            () = stop.stopped() => return,
-            found = ask(&config, &filters, &cx, &mut inventory, &mut zones) => found,
-        };
-        match found {
-            Ok(targets) => {
-                let source = format!("ec2/{at}");
-                let group = Group { source, targets };
-                if updates.send(vec![group]).await.is_err() {
-                    return;
-                }
-            }
-            Err(why) => warn!("EC2 discovery failed, the old targets stay: {why}"),
-        }
-    }
-}
-
-async fn ask(
-    config: &Ec2SdConfig,
-    filters: &[(String, Vec<String>)],
-    cx: &BuildCtx,
-    inventory: &mut Option<Inventory>,
-    zones: &mut Option<BTreeMap<String, String>>,
-) -> Result<Vec<TargetLabels>, String> {
-    let inventory = match inventory {
-        Some(inventory) => inventory,
-        None => {
-            let access = Access::new(&config.client(), &cx.build_info.user_agent())
-                .map_err(|error| error.to_string())?;
-            let connected = {
-                let endpoint = [(Service::Ec2, config.endpoint.as_str())];
-                Inventory::connect(&keys(config), &endpoint, &access.client, cx).await
-            };
-            inventory.insert(connected.map_err(|error| error.0)?)
-        }
+    let poll = Poll {
+        source: format!("ec2/{at}"),
+        what: "EC2",
+        every: config.refresh_interval.to_std(),
     };
-    if zones.is_none() {
-        // Only one label needs them; a role may lack the permission.
-        match inventory.zone_ids().await {
-            Ok(found) => *zones = Some(found),
-            Err(error) => debug!("availability zones are not known: {error}"),
-        }
-    }
-    let found = inventory.instances(filters).await;
-    let instances = found.map_err(|error: AwsError| error.to_string())?;
-    let zones = zones.clone().unwrap_or_default();
-    let targets = instances.iter();
-    Ok(targets
-        .filter_map(|instance| target(instance, inventory.region(), &zones, config.port))
-        .collect())
+    let filters = config.filters.iter();
+    let instances = Instances {
+        filters: filters
+            .map(|filter| (filter.name.clone(), filter.values.clone()))
+            .collect(),
+        config,
+        cx,
+        inventory: None,
+        zones: None,
+    };
+    poll.run(instances, updates, stop).await;
 }
 
-fn keys(config: &Ec2SdConfig) -> InventoryKeys {
-    InventoryKeys {
-        region: config.region.clone(),
-        access_key: config.access_key.clone(),
-        secret_key: config.secret_key.clone(),
-        profile: config.profile.clone(),
-        role_arn: config.role_arn.clone(),
-        external_id: config.external_id.clone(),
+/// Who asks for the instances.
+struct Instances {
+    config: Ec2SdConfig,
+    filters: Vec<(String, Vec<String>)>,
+    cx: BuildCtx,
+    inventory: Option<Inventory>,
+    zones: Option<BTreeMap<String, String>>,
+}
+
+impl Ask for Instances {
+    fn ask(&mut self) -> BoxFut<'_, Result<Vec<TargetLabels>, String>> {
+        Box::pin(self.targets())
+    }
+}
+
+impl Instances {
+    async fn targets(&mut self) -> Result<Vec<TargetLabels>, String> {
+        let config = &self.config;
+        let inventory = match &mut self.inventory {
+            Some(inventory) => inventory,
+            none => {
+                let endpoint = [(Service::Ec2, config.endpoint.as_str())];
+                let (client, keys) = (config.client(), config.inventory_keys());
+                none.insert(connect(&client, &keys, &endpoint, &self.cx).await?)
+            }
+        };
+        if self.zones.is_none() {
+            // Only one label needs them; a role may lack the permission.
+            match inventory.zone_ids().await {
+                Ok(found) => self.zones = Some(found),
+                Err(error) => debug!("availability zones are not known: {error}"),
+            }
+        }
+        let found = inventory.instances(&self.filters).await;
+        let instances = found.map_err(|error: AwsError| error.to_string())?;
+        let unknown = BTreeMap::new();
+        let zones = self.zones.as_ref().unwrap_or(&unknown);
+        let targets = instances.iter();
+        Ok(targets
+            .filter_map(|instance| target(instance, inventory.region(), zones, config.port))
+            .collect())
     }
 }
 

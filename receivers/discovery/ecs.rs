@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 use tracing::warn;
-use weir_aws::inventory::{Cluster, EcsService, Instance, Inventory, InventoryKeys, Tag, Task};
+use weir_aws::inventory::{Cluster, EcsService, Instance, Inventory, Tag, Task};
 use weir_aws::{AwsError, Service};
-use weir_core::{BuildCtx, Stop};
+use weir_core::{BoxFut, BuildCtx, Stop};
 
-use super::client::Access;
 use super::config::EcsSdConfig;
+use super::poll::{Ask, Poll, connect};
 use super::{Group, Labels, TargetLabels, join};
 
 /// Asks every `refresh_interval` until `stop`; on an error the old targets stay.
@@ -21,55 +21,41 @@ pub(super) async fn run(
     updates: mpsc::Sender<Vec<Group>>,
     stop: Stop,
 ) {
-    let mut inventory = None;
-    let mut interval = tokio::time::interval(config.refresh_interval.to_std());
-    loop {
-        tokio::select! {
-            () = stop.stopped() => return,
-            _ = interval.tick() => {}
-        }
-        let found = tokio::select! {
-            () = stop.stopped() => return,
-            found = ask(&config, &cx, &mut inventory) => found,
-        };
-        match found {
-            Ok(targets) => {
-                let source = format!("ecs/{at}");
-                let group = Group { source, targets };
-                if updates.send(vec![group]).await.is_err() {
-                    return;
-                }
-            }
-            Err(why) => warn!("ECS discovery failed, the old targets stay: {why}"),
-        }
-    }
-}
-
-async fn ask(
-    config: &EcsSdConfig,
-    cx: &BuildCtx,
-    inventory: &mut Option<Inventory>,
-) -> Result<Vec<TargetLabels>, String> {
-    let inventory = match inventory {
-        Some(inventory) => inventory,
-        None => {
-            let endpoint = [(Service::Ecs, config.endpoint.as_str())];
-            inventory.insert(connect(config, &endpoint, cx).await?)
-        }
+    let poll = Poll {
+        source: format!("ecs/{at}"),
+        what: "ECS",
+        every: config.refresh_interval.to_std(),
     };
-    targets(config, inventory).await
+    let tasks = Tasks {
+        config,
+        cx,
+        inventory: None,
+    };
+    poll.run(tasks, updates, stop).await;
 }
 
-async fn connect(
-    config: &EcsSdConfig,
-    endpoints: &[(Service, &str)],
-    cx: &BuildCtx,
-) -> Result<Inventory, String> {
-    let access = Access::new(&config.client(), &cx.build_info.user_agent())
-        .map_err(|error| error.to_string())?;
-    Inventory::connect(&keys(config), endpoints, &access.client, cx)
-        .await
-        .map_err(|error| error.0)
+/// Who asks for the tasks.
+struct Tasks {
+    config: EcsSdConfig,
+    cx: BuildCtx,
+    inventory: Option<Inventory>,
+}
+
+impl Ask for Tasks {
+    fn ask(&mut self) -> BoxFut<'_, Result<Vec<TargetLabels>, String>> {
+        Box::pin(async {
+            let config = &self.config;
+            let inventory = match &mut self.inventory {
+                Some(inventory) => inventory,
+                none => {
+                    let endpoint = [(Service::Ecs, config.endpoint.as_str())];
+                    let (client, keys) = (config.client(), config.inventory_keys());
+                    none.insert(connect(&client, &keys, &endpoint, &self.cx).await?)
+                }
+            };
+            targets(config, inventory).await
+        })
+    }
 }
 
 async fn targets(config: &EcsSdConfig, inventory: &Inventory) -> Result<Vec<TargetLabels>, String> {
@@ -90,18 +76,8 @@ pub(super) async fn look(
     endpoints: &[(Service, &str)],
     cx: &BuildCtx,
 ) -> Result<Vec<TargetLabels>, String> {
-    targets(config, &connect(config, endpoints, cx).await?).await
-}
-
-fn keys(config: &EcsSdConfig) -> InventoryKeys {
-    InventoryKeys {
-        region: config.region.clone(),
-        access_key: config.access_key.clone(),
-        secret_key: config.secret_key.clone(),
-        profile: config.profile.clone(),
-        role_arn: config.role_arn.clone(),
-        external_id: config.external_id.clone(),
-    }
+    let (client, keys) = (config.client(), config.inventory_keys());
+    targets(config, &connect(&client, &keys, endpoints, cx).await?).await
 }
 
 /// One round of questions.

@@ -14,6 +14,7 @@ mod http_sd;
 mod kubernetes;
 #[cfg(test)]
 mod merge_tests;
+mod poll;
 #[cfg(test)]
 mod tests;
 
