@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use weir_testkit::{Fault, FaultServer};
 
-use crate::process::{Weir, free_port, get, now_ns, post_json};
+use crate::process::{Weir, free_port, now_ns, own_metric, post_json};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -122,13 +122,7 @@ service:
 
     /// The sum of a metric's series that have all these texts.
     async fn metric(&self, name: &str, having: &[&str]) -> f64 {
-        let url = format!("http://127.0.0.1:{}/metrics", self.page);
-        let page = get(&url).await.unwrap().body;
-        let page = String::from_utf8(page.to_vec()).unwrap();
-        page.lines()
-            .filter(|line| line.starts_with(name) && having.iter().all(|text| line.contains(text)))
-            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
-            .sum()
+        own_metric(self.page, name, having).await
     }
 }
 

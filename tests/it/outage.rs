@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use weir_testkit::{Fault, FaultServer};
 
 use crate::faults::FAULTS;
-use crate::process::{Weir, free_port, get, now_ns, post_json};
+use crate::process::{Weir, free_port, now_ns, own_metric, post_json};
 
 const OUTAGE: Duration = Duration::from_secs(60);
 const AFTERWARDS: Duration = Duration::from_secs(120);
@@ -220,18 +220,7 @@ service:
     }
 
     async fn metric(&self, name: &str, component: &str) -> f64 {
-        let page = get(&format!("http://127.0.0.1:{}/metrics", self.page))
-            .await
-            .unwrap()
-            .body;
-        let page = String::from_utf8(page.to_vec()).unwrap();
-        let component = format!("\"{component}\"");
-        let lines = page
-            .lines()
-            .filter(|line| line.starts_with(name) && line.contains(&component));
-        lines
-            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
-            .sum()
+        own_metric(self.page, name, &[&format!("\"{component}\"")]).await
     }
 }
 

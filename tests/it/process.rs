@@ -135,6 +135,16 @@ pub(crate) async fn get(url: &str) -> Result<HttpResponse, weir_net::NetError> {
         .await
 }
 
+/// The sum of those of the program's own metrics on a port that begin so and have all these texts.
+pub(crate) async fn own_metric(port: u16, name: &str, having: &[&str]) -> f64 {
+    let page = get(&format!("http://127.0.0.1:{port}/metrics")).await;
+    let page = String::from_utf8(page.unwrap().body.to_vec()).unwrap();
+    page.lines()
+        .filter(|line| line.starts_with(name) && having.iter().all(|text| line.contains(text)))
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+        .sum()
+}
+
 /// POST of OTLP/JSON.
 pub(crate) async fn post_json(url: &str, body: String) -> Result<HttpResponse, weir_net::NetError> {
     let mut headers = HeaderMap::new();
