@@ -3,14 +3,13 @@
 use kube::Api;
 use kube::api::ApiResource;
 use kube::core::{GroupVersionKind, Object};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::access::Access;
 use crate::explain::chain;
 
 /// What is known of an object: its uid and the part of its `spec` that was asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found<S> {
     /// The uid; empty if the API gives none.
     pub uid: String,

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use kube::{Api, Client};
+use kube::Client;
 use weir_core::{BuildCtx, Tasks};
 
 use crate::access::Access;
@@ -90,13 +90,7 @@ impl Cluster {
         if let Some(watch) = known.and_then(WeakWatch::upgrade) {
             return watch;
         }
-        let kind = resource.api();
-        let client = self.client.clone();
-        let api: Api<T::Wire> = match &query.namespace {
-            Some(namespace) => Api::namespaced_with(client, namespace, &kind),
-            None => Api::all_with(client, &kind),
-        };
-        let (watch, work) = start(api, resource, query);
+        let (watch, work) = start(self.client.clone(), resource, query);
         watches.insert(what, Box::new(watch.downgrade()));
         let cluster = self.clone();
         self.tasks

@@ -16,6 +16,6 @@ pub use cluster::{Cluster, Query};
 pub use objects::{
     Address, Container, EndpointPort, Endpoints, Ingress, IngressRule, Metadata, Node, Owner,
     PackedPod, Pod, Port, Resource, Service, ServicePort, Slice, SliceEndpoint, Slim, Subset,
-    TargetRef,
+    TargetRef, Wire,
 };
 pub use watch::{Changes, Key, Watch, any, key};

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::future::select_all;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Resource as _};
+use kube::{Api, Client};
 use tokio::sync::{Notify, watch as signal};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -19,7 +20,7 @@ use tracing::{info, warn};
 
 use crate::cluster::{Query, lock};
 use crate::explain::explain;
-use crate::objects::{Pool, Resource, Slim};
+use crate::objects::{MetadataWire, Pool, Resource, Slim, Wire};
 
 /// `namespace/name`; without a namespace `/name`.
 pub type Key = Arc<str>;
@@ -197,7 +198,7 @@ impl<T: Slim> Watch<T> {
 
 /// A watch and the work that keeps it going, which ends with its last copy.
 pub(crate) fn start<T: Slim>(
-    api: Api<T::Wire>,
+    client: Client,
     resource: Resource,
     query: &Query,
 ) -> (Watch<T>, impl Future<Output = ()> + Send + 'static) {
@@ -209,13 +210,6 @@ pub(crate) fn start<T: Slim>(
         listed: signal::Sender::new(false),
         failure: Mutex::default(),
     });
-    let mut settings = watcher::Config::default().page_size(PAGE);
-    if !query.labels.is_empty() {
-        settings = settings.labels(&query.labels);
-    }
-    if !query.fields.is_empty() {
-        settings = settings.fields(&query.fields);
-    }
     let keeper = Keeper {
         shared: shared.clone(),
         resource,
@@ -223,9 +217,48 @@ pub(crate) fn start<T: Slim>(
         pool: Pool::default(),
         told: None,
     };
-    let work = keeper.run(api, settings, ended.clone());
+    let events = events(client, resource, query, T::METADATA_ONLY);
+    let work = keeper.run(events, ended.clone());
     let alive = Arc::new(ended.drop_guard());
     (Watch { shared, alive }, work)
+}
+
+/// What the API tells of a query, boxed, so that there are two of the client's watchers in the
+/// program and not one for each kind of objects.
+fn events(client: Client, resource: Resource, query: &Query, metadata_only: bool) -> Events {
+    let kind = resource.api();
+    let mut settings = watcher::Config::default().page_size(PAGE);
+    if !query.labels.is_empty() {
+        settings = settings.labels(&query.labels);
+    }
+    if !query.fields.is_empty() {
+        settings = settings.fields(&query.fields);
+    }
+    if metadata_only {
+        let api: Api<MetadataWire> = match &query.namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &kind),
+            None => Api::all_with(client, &kind),
+        };
+        let events = watcher(api, settings).default_backoff();
+        return events.map_ok(of_metadata).boxed();
+    }
+    let api: Api<Wire> = match &query.namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, &kind),
+        None => Api::all_with(client, &kind),
+    };
+    watcher(api, settings).default_backoff().boxed()
+}
+
+type Events = BoxStream<'static, Result<Event<Wire>, watcher::Error>>;
+
+fn of_metadata(event: Event<MetadataWire>) -> Event<Wire> {
+    match event {
+        Event::Init => Event::Init,
+        Event::InitApply(object) => Event::InitApply(object.into()),
+        Event::InitDone => Event::InitDone,
+        Event::Apply(object) => Event::Apply(object.into()),
+        Event::Delete(object) => Event::Delete(object.into()),
+    }
 }
 
 /// Brings what the API tells into the shared state.
@@ -240,8 +273,7 @@ struct Keeper<T> {
 }
 
 impl<T: Slim> Keeper<T> {
-    async fn run(mut self, api: Api<T::Wire>, settings: watcher::Config, ended: CancellationToken) {
-        let mut events = std::pin::pin!(watcher(api, settings).default_backoff());
+    async fn run(mut self, mut events: Events, ended: CancellationToken) {
         loop {
             let event = tokio::select! {
                 () = ended.cancelled() => return,
@@ -255,7 +287,7 @@ impl<T: Slim> Keeper<T> {
         }
     }
 
-    fn take(&mut self, event: Event<T::Wire>) {
+    fn take(&mut self, event: Event<Wire>) {
         match event {
             Event::Init => self.listing.clear(),
             Event::InitApply(object) => {
@@ -273,7 +305,7 @@ impl<T: Slim> Keeper<T> {
                 self.worked();
             }
             Event::Delete(object) => {
-                let removed = lock(&self.shared.objects).remove_entry(&*key_of(object.meta()));
+                let removed = lock(&self.shared.objects).remove_entry(&*key_of(&object.metadata));
                 if let Some((key, _)) = removed {
                     self.changed(&[key]);
                 }
@@ -282,8 +314,8 @@ impl<T: Slim> Keeper<T> {
         }
     }
 
-    fn put(&mut self, object: T::Wire) -> Key {
-        let name = key_of(object.meta());
+    fn put(&mut self, object: Wire) -> Key {
+        let name = key_of(&object.metadata);
         let new = T::slim(object, self.resource, &mut self.pool);
         let mut objects = lock(&self.shared.objects);
         let key = match objects.get_key_value(name.as_str()) {

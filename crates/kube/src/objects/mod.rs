@@ -3,16 +3,15 @@
 mod network;
 mod node;
 mod pod;
+mod wire;
 
 use std::collections::{BTreeMap, HashSet};
-use std::fmt::Debug;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ApiResource;
-use kube::core::{DynamicResourceScope, GroupVersionKind};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
+use kube::core::GroupVersionKind;
+use serde::{Deserialize, Serialize};
 
 pub use network::{
     EndpointPort, Endpoints, Ingress, IngressRule, Service, ServicePort, Slice, SliceEndpoint,
@@ -20,6 +19,9 @@ pub use network::{
 };
 pub use node::{Address, Node};
 pub use pod::{Container, PackedPod, Pod, Port};
+pub(crate) use wire::MetadataWire;
+pub use wire::Wire;
+use wire::or_default;
 
 /// Kinds of objects that are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,16 +80,11 @@ impl Resource {
 
 /// An object in the short form that is kept.
 pub trait Slim: PartialEq + Send + Sync + 'static {
-    /// What is read of it from the API.
-    type Wire: kube::Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + 'static;
+    /// Whether only the metadata are asked for.
+    const METADATA_ONLY: bool = false;
 
     /// The short form.
-    fn slim(wire: Self::Wire, resource: Resource, pool: &mut Pool) -> Self;
+    fn slim(wire: Wire, resource: Resource, pool: &mut Pool) -> Self;
 }
 
 /// Bytes that objects of one watch have in common, kept once.
@@ -112,54 +109,6 @@ impl Pool {
         self.known.insert(new.clone());
         new
     }
-}
-
-/// A type that is read from the API: metadata and these fields.
-macro_rules! wire {
-    ($(#[$doc:meta])* $name:ident, metadata only: $only:literal { $($field:ident: $type:ty),* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, Default, Deserialize)]
-        #[serde(default, rename_all = "camelCase")]
-        pub struct $name {
-            metadata: ObjectMeta,
-            $(#[serde(deserialize_with = "or_default")] $field: $type),*
-        }
-
-        impl kube::Resource for $name {
-            type DynamicType = ApiResource;
-            type Scope = DynamicResourceScope;
-
-            fn kind(kind: &ApiResource) -> std::borrow::Cow<'_, str> {
-                kind.kind.as_str().into()
-            }
-            fn group(kind: &ApiResource) -> std::borrow::Cow<'_, str> {
-                kind.group.as_str().into()
-            }
-            fn version(kind: &ApiResource) -> std::borrow::Cow<'_, str> {
-                kind.version.as_str().into()
-            }
-            fn plural(kind: &ApiResource) -> std::borrow::Cow<'_, str> {
-                kind.plural.as_str().into()
-            }
-            fn metadata_api() -> bool {
-                $only
-            }
-            fn meta(&self) -> &ObjectMeta {
-                &self.metadata
-            }
-            fn meta_mut(&mut self) -> &mut ObjectMeta {
-                &mut self.metadata
-            }
-        }
-    };
-}
-use wire;
-
-/// `null` counts as left out.
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// An object that another belongs to.
@@ -223,15 +172,10 @@ impl Metadata {
     }
 }
 
-wire!(
-    /// An object of which only the metadata are asked for.
-    AnyWire, metadata only: true {}
-);
-
 impl Slim for Metadata {
-    type Wire = AnyWire;
+    const METADATA_ONLY: bool = true;
 
-    fn slim(wire: AnyWire, resource: Resource, _: &mut Pool) -> Self {
+    fn slim(wire: Wire, resource: Resource, _: &mut Pool) -> Self {
         let mut metadata = Self::of(wire.metadata);
         if resource == Resource::ReplicaSet {
             // They are many, and only their owners are looked at.

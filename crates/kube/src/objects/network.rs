@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::ApiResource;
-use kube::core::DynamicResourceScope;
 use serde::Deserialize;
 
-use super::{Metadata, Pool, Resource, Slim, or_default, wire};
+use super::{Metadata, Pool, Resource, Slim, Wire, or_default};
 
 /// A service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,29 +35,8 @@ pub struct ServicePort {
     pub protocol: String,
 }
 
-wire!(
-    /// A service as the API gives it.
-    ServiceWire, metadata only: false { spec: ServiceSpec }
-);
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct ServiceSpec {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(rename = "clusterIP")]
-    cluster_ip: String,
-    external_name: String,
-    #[serde(rename = "loadBalancerIP")]
-    load_balancer_ip: String,
-    #[serde(deserialize_with = "or_default")]
-    ports: Vec<ServicePort>,
-}
-
 impl Slim for Service {
-    type Wire = ServiceWire;
-
-    fn slim(wire: ServiceWire, _: Resource, _: &mut Pool) -> Self {
+    fn slim(wire: Wire, _: Resource, _: &mut Pool) -> Self {
         Self {
             metadata: Metadata::of(wire.metadata),
             kind: wire.spec.kind,
@@ -139,15 +115,8 @@ pub struct EndpointPort {
     pub app_protocol: String,
 }
 
-wire!(
-    /// Endpoints as the API gives them.
-    EndpointsWire, metadata only: false { subsets: Vec<Subset> }
-);
-
 impl Slim for Endpoints {
-    type Wire = EndpointsWire;
-
-    fn slim(wire: EndpointsWire, _: Resource, _: &mut Pool) -> Self {
+    fn slim(wire: Wire, _: Resource, _: &mut Pool) -> Self {
         Self {
             metadata: Metadata::of(wire.metadata),
             subsets: wire.subsets,
@@ -203,17 +172,8 @@ pub struct Conditions {
     pub terminating: Option<bool>,
 }
 
-wire!(
-    /// A slice as the API gives it.
-    SliceWire, metadata only: false {
-        address_type: String, endpoints: Vec<SliceEndpoint>, ports: Vec<EndpointPort>
-    }
-);
-
 impl Slim for Slice {
-    type Wire = SliceWire;
-
-    fn slim(wire: SliceWire, _: Resource, _: &mut Pool) -> Self {
+    fn slim(wire: Wire, _: Resource, _: &mut Pool) -> Self {
         Self {
             metadata: Metadata::of(wire.metadata),
             address_type: wire.address_type,
@@ -245,55 +205,8 @@ pub struct IngressRule {
     pub paths: Vec<String>,
 }
 
-wire!(
-    /// An ingress as the API gives it.
-    IngressWire, metadata only: false { spec: IngressSpec }
-);
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct IngressSpec {
-    #[serde(deserialize_with = "or_default")]
-    ingress_class_name: String,
-    #[serde(deserialize_with = "or_default")]
-    tls: Vec<Tls>,
-    #[serde(deserialize_with = "or_default")]
-    rules: Vec<Rule>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct Tls {
-    #[serde(deserialize_with = "or_default")]
-    hosts: Vec<String>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct Rule {
-    host: String,
-    #[serde(deserialize_with = "or_default")]
-    http: Paths,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct Paths {
-    #[serde(deserialize_with = "or_default")]
-    paths: Vec<PathRule>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct PathRule {
-    #[serde(deserialize_with = "or_default")]
-    path: String,
-}
-
 impl Slim for Ingress {
-    type Wire = IngressWire;
-
-    fn slim(wire: IngressWire, _: Resource, _: &mut Pool) -> Self {
+    fn slim(wire: Wire, _: Resource, _: &mut Pool) -> Self {
         let rules = wire.spec.rules.into_iter().map(|rule| IngressRule {
             host: rule.host,
             paths: rule.http.paths.into_iter().map(|path| path.path).collect(),

@@ -1,11 +1,8 @@
 //! Nodes.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::ApiResource;
-use kube::core::DynamicResourceScope;
 use serde::Deserialize;
 
-use super::{Metadata, Pool, Resource, Slim, or_default, wire};
+use super::{Metadata, Pool, Resource, Slim, Wire};
 
 /// A node with its addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,53 +30,8 @@ pub struct Address {
     pub address: String,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Condition {
-    #[serde(rename = "type")]
-    pub(super) kind: String,
-    pub(super) status: String,
-}
-
-wire!(
-    /// A node as the API gives it.
-    NodeWire, metadata only: false { spec: Spec, status: Status }
-);
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct Spec {
-    #[serde(rename = "providerID")]
-    provider_id: String,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Status {
-    #[serde(deserialize_with = "or_default")]
-    addresses: Vec<Address>,
-    #[serde(deserialize_with = "or_default")]
-    conditions: Vec<Condition>,
-    daemon_endpoints: DaemonEndpoints,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct DaemonEndpoints {
-    kubelet_endpoint: DaemonEndpoint,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct DaemonEndpoint {
-    #[serde(rename = "Port")]
-    port: i64,
-}
-
 impl Slim for Node {
-    type Wire = NodeWire;
-
-    fn slim(wire: NodeWire, _: Resource, _: &mut Pool) -> Self {
+    fn slim(wire: Wire, _: Resource, _: &mut Pool) -> Self {
         let conditions = wire.status.conditions.into_iter();
         Self {
             metadata: Metadata::of(wire.metadata),

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::ApiResource;
-use kube::core::DynamicResourceScope;
 use serde::{Deserialize, Serialize};
 
-use super::{Metadata, Owner, Pool, Resource, Slim, or_default, wire};
+use super::wire::{ContainerSpec, ContainerStatus};
+use super::{Metadata, Owner, Pool, Resource, Slim, Wire};
 
 /// What is known of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -72,67 +70,13 @@ pub struct Port {
     pub protocol: String,
 }
 
-wire!(
-    /// A pod as the API gives it.
-    PodWire, metadata only: false { spec: Spec, status: Status }
-);
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Spec {
-    node_name: String,
-    hostname: String,
-    host_network: bool,
-    #[serde(deserialize_with = "or_default")]
-    containers: Vec<ContainerSpec>,
-    #[serde(deserialize_with = "or_default")]
-    init_containers: Vec<ContainerSpec>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct ContainerSpec {
-    name: String,
-    image: String,
-    #[serde(deserialize_with = "or_default")]
-    ports: Vec<Port>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Status {
-    phase: String,
-    #[serde(rename = "podIP")]
-    pod_ip: String,
-    #[serde(rename = "hostIP")]
-    host_ip: String,
-    #[serde(deserialize_with = "or_default")]
-    start_time: String,
-    #[serde(deserialize_with = "or_default")]
-    conditions: Vec<super::node::Condition>,
-    #[serde(deserialize_with = "or_default")]
-    container_statuses: Vec<ContainerStatus>,
-    #[serde(deserialize_with = "or_default")]
-    init_container_statuses: Vec<ContainerStatus>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct ContainerStatus {
-    name: String,
-    #[serde(rename = "containerID")]
-    container_id: String,
-    #[serde(rename = "imageID")]
-    image_id: String,
-    restart_count: i64,
-}
-
 impl Pod {
-    fn of(wire: PodWire) -> Self {
-        let PodWire {
+    fn of(wire: Wire) -> Self {
+        let Wire {
             mut metadata,
             spec,
             status,
+            ..
         } = wire;
         let created = metadata.creation_timestamp.take();
         let containers = |specs: Vec<ContainerSpec>, statuses: Vec<ContainerStatus>, init| {
@@ -316,9 +260,7 @@ impl PackedPod {
 }
 
 impl Slim for PackedPod {
-    type Wire = PodWire;
-
-    fn slim(wire: PodWire, _: Resource, pool: &mut Pool) -> Self {
+    fn slim(wire: Wire, _: Resource, pool: &mut Pool) -> Self {
         Self::pack(Pod::of(wire), pool)
     }
 }
@@ -340,7 +282,7 @@ mod tests {
 
     #[test]
     fn packing_keeps_all_that_is_read_and_shares_what_pods_have_in_common() {
-        let wire: PodWire = serde_json::from_str(WEB).unwrap();
+        let wire: Wire = serde_json::from_str(WEB).unwrap();
         let pod = Pod::of(wire.clone());
         assert_eq!(pod.created, "2024-05-01T10:00:00Z");
         assert_eq!((pod.ready.as_str(), pod.node.as_str()), ("True", "n1"));
@@ -350,7 +292,7 @@ mod tests {
         let mut pool = Pool::default();
         let packed = PackedPod::slim(wire, Resource::Pod, &mut pool);
         assert_eq!(packed.unpack(), pod);
-        let other: PodWire = serde_json::from_str(&WEB.replace("web-1", "web-2")).unwrap();
+        let other: Wire = serde_json::from_str(&WEB.replace("web-1", "web-2")).unwrap();
         let other = PackedPod::slim(other, Resource::Pod, &mut pool);
         assert!(Arc::ptr_eq(&packed.common, &other.common));
         assert_eq!(other.unpack().metadata.name, "web-2");
@@ -359,7 +301,7 @@ mod tests {
     #[test]
     fn what_is_missing_or_null_is_empty() {
         let bare = r#"{"metadata":{"name":"p"},"spec":{"containers":null},"status":null}"#;
-        let wire: PodWire = serde_json::from_str(bare).unwrap();
+        let wire: Wire = serde_json::from_str(bare).unwrap();
         let packed = PackedPod::slim(wire, Resource::Pod, &mut Pool::default());
         let mut expected = Pod::default();
         expected.metadata.name = "p".to_owned();
