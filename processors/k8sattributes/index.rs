@@ -7,6 +7,7 @@ use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashbrown::HashTable;
 use weir_kube::{Key, PackedPod, Pod};
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
@@ -18,11 +19,48 @@ type Slot = u32;
 #[derive(Default)]
 pub(super) struct Index {
     by_key: Map<Key, Slot>,
-    by_identifier: Map<Box<str>, Vec<Slot>>,
+    identifiers: Identifiers,
     records: Vec<Option<Record>>,
     free: Vec<Slot>,
     /// What is to be forgotten and when, the next first.
     leaving: VecDeque<(Duration, Leaving)>,
+}
+
+/// Which pods an identifier names: 16 bytes each instead of the text. That two of a million texts
+/// have the same 64 bits of the seeded hash happens once in 37 million times.
+#[derive(Default)]
+struct Identifiers {
+    table: HashTable<(u64, Slot)>,
+    hasher: foldhash::fast::RandomState,
+}
+
+impl Identifiers {
+    fn hash(&self, identifier: &str) -> u64 {
+        self.hasher.hash_one(identifier)
+    }
+
+    fn slots(&self, identifier: &str) -> impl Iterator<Item = Slot> {
+        let hash = self.hash(identifier);
+        let alike = self.table.iter_hash(hash);
+        alike.filter(move |(other, _)| *other == hash).map(|(_, slot)| *slot)
+    }
+
+    /// Adds a pod; whether it was new.
+    fn add(&mut self, identifier: &str, slot: Slot) -> bool {
+        if self.slots(identifier).any(|other| other == slot) {
+            return false;
+        }
+        let hash = self.hash(identifier);
+        self.table.insert_unique(hash, (hash, slot), |(hash, _)| *hash);
+        true
+    }
+
+    fn remove(&mut self, identifier: &str, slot: Slot) {
+        let entry = (self.hash(identifier), slot);
+        if let Ok(found) = self.table.find_entry(entry.0, |other| *other == entry) {
+            found.remove();
+        }
+    }
 }
 
 struct Record {
@@ -74,8 +112,7 @@ impl Index {
 
     /// The pod of an identifier.
     pub(super) fn find(&self, identifier: &str) -> Option<Arc<PackedPod>> {
-        let slots = self.by_identifier.get(identifier)?.iter();
-        let records = slots.filter_map(|slot| self.record(*slot));
+        let records = self.identifiers.slots(identifier).filter_map(|slot| self.record(slot));
         records.max_by_key(|record| record.started).map(|record| record.pod.clone())
     }
 
@@ -116,7 +153,7 @@ impl Index {
         }
         self.by_key.insert(key.clone(), slot);
         for identifier in update.identifiers {
-            self.by_identifier.entry(identifier).or_default().push(slot);
+            self.identifiers.add(&identifier, slot);
         }
         Change::Added
     }
@@ -140,11 +177,7 @@ impl Index {
         }
         let mut found = false;
         for identifier in update.identifiers {
-            let slots = self.by_identifier.entry(identifier).or_default();
-            if !slots.contains(&slot) {
-                slots.push(slot);
-                found = true;
-            }
+            found |= self.identifiers.add(&identifier, slot);
         }
         if same && !found { Change::Same } else { Change::Updated }
     }
@@ -174,28 +207,19 @@ impl Index {
                     // It may have come back.
                     let now = self.record(slot).map(|record| identifiers(&record.pod.unpack()));
                     if !now.unwrap_or_default().contains(&text) {
-                        self.forget(&text, slot);
+                        self.identifiers.remove(&text, slot);
                     }
                 }
                 Leaving::Pod(slot) => {
                     let record = self.records.get_mut(slot as usize).and_then(Option::take);
                     for text in record.iter().flat_map(|record| identifiers(&record.pod.unpack())) {
-                        self.forget(&text, slot);
+                        self.identifiers.remove(&text, slot);
                     }
                     self.free.push(slot);
                 }
             }
         }
         any
-    }
-
-    fn forget(&mut self, identifier: &str, slot: Slot) {
-        if let Some(slots) = self.by_identifier.get_mut(identifier) {
-            slots.retain(|other| *other != slot);
-            if slots.is_empty() {
-                self.by_identifier.remove(identifier);
-            }
-        }
     }
 
     /// A hash of what attributes are made of: most changes of pods are of their state.
