@@ -49,7 +49,7 @@ pub(crate) struct LabelRules {
 }
 
 /// Type, unit and help of a metric.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Described {
     pub(crate) kind: MetricType,
     pub(crate) unit: String,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use weir_model::{MetricKind, MetricMeta, Resource, Series, Temporality};
 use weir_prom::labels::METRIC_NAME;
 use weir_prom::naming::{Namer, UnusableName, target_info_label};
-use weir_prom::write::push_label;
+use weir_prom::write::StoreFull;
 
 use super::config::Config;
 use crate::prometheus_labels::{LabelRules, is_service, join};
@@ -31,9 +31,20 @@ pub(crate) enum Refused {
     Value,
     /// The scale is too low for a native histogram.
     Scale,
+    /// There are too many different labels.
+    Full,
 }
 
 impl Refused {
+    /// All reasons, in the order of their numbers.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Temporality, Self::Name, Self::Value, Self::Scale, Self::Full];
+
+    /// The reason with this number.
+    pub(crate) fn of(number: u32) -> Self {
+        Self::ALL.get(number as usize).copied().unwrap_or(Self::Value)
+    }
+
     /// The `reason` label of drop counters.
     pub(crate) fn reason(self) -> &'static str {
         match self {
@@ -41,6 +52,7 @@ impl Refused {
             Self::Name => "unusable_name",
             Self::Value => "wrong_value",
             Self::Scale => "scale_too_low",
+            Self::Full => "too_many_series",
         }
     }
 
@@ -54,7 +66,14 @@ impl Refused {
             Self::Name => "no Prometheus name can be made of the metric or one of its attributes",
             Self::Value => "the value does not fit the type of the metric",
             Self::Scale => "exponential histograms with a scale below -4 have no native form",
+            Self::Full => "more series at the same time than the exporter can number",
         }
+    }
+}
+
+impl From<StoreFull> for Refused {
+    fn from(_: StoreFull) -> Self {
+        Self::Full
     }
 }
 
@@ -122,26 +141,21 @@ impl Rules {
     }
 }
 
-/// The labels with a name and perhaps one more, encoded.
-pub(crate) fn encode(labels: &Labels, name: &str, extra: Option<(&str, &str)>) -> Vec<u8> {
-    let mut all: BTreeMap<&str, &str> =
-        labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+/// The labels with a name and perhaps one more.
+pub(crate) fn named<'a>(
+    labels: &'a Labels,
+    name: &'a str,
+    extra: Option<(&'a str, &'a str)>,
+) -> BTreeMap<&'a str, &'a str> {
+    let mut all = borrowed(labels);
     all.insert(METRIC_NAME, name);
     all.extend(extra);
-    let mut encoded = Vec::new();
-    for (name, value) in all {
-        push_label(&mut encoded, name, value);
-    }
-    encoded
+    all
 }
 
-/// `target_info` labels, encoded: the name is among them.
-pub(crate) fn encode_all(labels: &Labels) -> Vec<u8> {
-    let mut encoded = Vec::new();
-    for (name, value) in labels {
-        push_label(&mut encoded, name, value);
-    }
-    encoded
+/// Labels whose name is among them.
+pub(crate) fn borrowed(labels: &Labels) -> BTreeMap<&str, &str> {
+    labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect()
 }
 
 fn is_sendable(kind: MetricKind) -> bool {

@@ -216,6 +216,7 @@ impl RemoteWrite {
         for (why, points, name) in translator.finish() {
             self.own.refused(why, points, &name);
         }
+        self.own.show_labels(translator.sets.len(), translator.sets.bytes());
         let mut requests = Requests {
             v2: translator.rules.v2,
             series: Vec::new(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use weir_core::telemetry::Counter;
+use weir_core::telemetry::{Counter, Gauge};
 use weir_core::{BuildCtx, Clock, Fold, Reject, Telemetry};
 
 use super::labels::Refused;
@@ -32,6 +32,8 @@ pub(crate) struct Own {
     wal_writes_failures: Counter,
     wal_bytes_read: Counter,
     wal_bytes_written: Counter,
+    label_sets: Gauge,
+    label_bytes: Gauge,
     endpoint: String,
     /// The lack of written counts was said.
     said_nothing_written: AtomicBool,
@@ -44,9 +46,9 @@ impl Own {
         let counter = |name: &str, help: &str| {
             cx.telemetry.counter(&format!("{PREFIX}{name}"), help, &labels)
         };
-        cx.telemetry
-            .gauge(&format!("{PREFIX}consumers"), "Requests sent in parallel", &labels)
-            .set(i64::try_from(consumers).unwrap_or(i64::MAX));
+        let gauge =
+            |name: &str, help: &str| cx.telemetry.gauge(&format!("{PREFIX}{name}"), help, &labels);
+        gauge("consumers", "Requests sent in parallel").set(i64::try_from(consumers).unwrap_or(i64::MAX));
         Self {
             sent_batches: counter("sent_batches", "Requests delivered"),
             translated_time_series: counter("translated_time_series", "Series written"),
@@ -63,6 +65,8 @@ impl Own {
             wal_writes_failures: counter("wal_writes_failures", "Batches that could not be written"),
             wal_bytes_read: counter("wal_bytes_read", "Bytes read from the log on disk"),
             wal_bytes_written: counter("wal_bytes_written", "Bytes written to the log on disk"),
+            label_sets: gauge("label_sets", "Label sets kept, of all series and their lines"),
+            label_bytes: gauge("label_bytes", "Bytes of the label sets kept"),
             endpoint: endpoint.to_owned(),
             telemetry: cx.telemetry.clone(),
             clock: cx.clock.clone(),
@@ -70,6 +74,12 @@ impl Own {
             said_nothing_written: AtomicBool::new(false),
             id,
         }
+    }
+
+    /// Shows the fill of the table of label sets.
+    pub(crate) fn show_labels(&self, sets: usize, bytes: usize) {
+        self.label_sets.set(i64::try_from(sets).unwrap_or(i64::MAX));
+        self.label_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     fn say(&self, key: &str) -> Option<u64> {

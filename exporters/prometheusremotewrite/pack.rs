@@ -54,6 +54,7 @@ pub(crate) struct Packer {
     plain: Vec<u8>,
     compressed: Vec<u8>,
     chain: Vec<Placed>,
+    labels: Vec<u8>,
     counts: Counts,
     /// How far the rows and natives of the batch are written.
     at_row: usize,
@@ -92,6 +93,7 @@ impl Packer {
             plain: Vec::new(),
             compressed: Vec::new(),
             chain: Vec::new(),
+            labels: Vec::new(),
             counts: Counts::default(),
             at_row: 0,
             at_native: 0,
@@ -139,7 +141,8 @@ impl Packer {
             let exemplars = rows.exemplars_of(first.id);
             if !v2 && exemplars.is_empty() && Rows::is_single(first) {
                 // Nearly all series: one sample, nothing else.
-                let fit = self.v1.push_sample(sets.labels(first.id), first.sample);
+                sets.write(first.id, &mut self.labels);
+                let fit = self.v1.push_sample(&self.labels, first.sample);
                 if fit == Fit::Full {
                     return true;
                 }
@@ -195,7 +198,8 @@ impl Packer {
             }
             full
         } else {
-            push_v1(&mut self.v1, series, sets.labels(series.id)) == Fit::Full
+            sets.write(series.id, &mut self.labels);
+            push_v1(&mut self.v1, series, &self.labels) == Fit::Full
         };
         if !overflows {
             self.counts += series.counts();

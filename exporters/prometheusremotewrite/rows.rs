@@ -16,12 +16,6 @@ pub(crate) struct Row {
     pub(crate) items: u8,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Chain {
-    batch: u32,
-    last: u32,
-}
-
 /// A native histogram.
 #[derive(Debug)]
 pub(crate) struct NativeRow {
@@ -55,11 +49,11 @@ pub(crate) struct Rows {
     /// Starts of the rows' counters, if they are to be sent; else empty.
     starts: Vec<i64>,
     keep_starts: bool,
-    /// By number of the label set.
-    chains: Vec<Chain>,
+    /// By number of the label set, its last row. What is left of an earlier batch does no harm: the
+    /// row there now is of another set.
+    last: Vec<u32>,
     pub(crate) natives: Vec<NativeRow>,
     pub(crate) exemplars: Vec<ExemplarRow>,
-    batch: u32,
 }
 
 impl Rows {
@@ -77,17 +71,12 @@ impl Rows {
         self.starts.clear();
         self.natives.clear();
         self.exemplars.clear();
-        self.batch = self.batch.wrapping_add(1);
-        if self.batch == 0 {
-            self.chains.fill(Chain::default());
-            self.batch = 1;
-        }
     }
 
     /// Makes place for numbers below `bound`.
     pub(crate) fn reserve(&mut self, bound: usize) {
-        if self.chains.len() < bound {
-            self.chains.resize(bound, Chain::default());
+        if self.last.len() < bound {
+            self.last.resize(bound, NONE);
         }
     }
 
@@ -98,21 +87,17 @@ impl Rows {
             let start_ms = i64::try_from(start_ns / 1_000_000).unwrap_or(i64::MAX);
             self.starts.push(start_ms.min(sample.timestamp_ms));
         }
-        if self.chains.len() <= id as usize {
+        if self.last.len() <= id as usize {
             self.reserve(id as usize + 1);
         }
         let at = u32::try_from(self.rows.len()).unwrap_or(NONE);
-        let mut first = false;
-        if let Some(chain) = self.chains.get_mut(id as usize) {
-            if chain.batch == self.batch {
-                if let Some(last) = self.rows.get_mut(chain.last as usize) {
-                    last.next = at;
-                }
-            } else {
-                first = true;
-                chain.batch = self.batch;
+        let mut first = true;
+        if let Some(last) = self.last.get_mut(id as usize) {
+            if let Some(row) = self.rows.get_mut(*last as usize).filter(|row| row.id == id) {
+                row.next = at;
+                first = false;
             }
-            chain.last = at;
+            *last = at;
         }
         self.rows.push(Row {
             id,

@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use weir_model::{
-    Exemplar, ExemplarValue, ExponentialHistogram, Histogram, Interner, MetricMeta, Point,
+    Exemplar, ExemplarValue, Histogram, Interner, MetricKind, MetricMeta, Point,
     PointValue, SeriesIndex, SeriesTable, Summary,
 };
 use weir_prom::exposition::STALE_NAN_BITS;
 use weir_prom::write::{NativeHistogram, Sample, native_from_exponential};
 
 use super::labels::{Refused, Rules};
-use super::lines::{Entry, HistogramLines, Lines, Maker, NumberLine, SummaryLines};
+use super::lines::{Complex, Complexes, Entry, HistogramLines, Lines, Maker, SummaryLines};
 use super::rows::{ExemplarRow, NativeRow, Rows};
-use super::sets::{LabelSets, Line};
+use super::sets::LabelSets;
 use super::targets::Targets;
 
 /// Longest text of all labels of an exemplar, in characters.
@@ -26,9 +26,11 @@ pub(crate) struct Translator {
     pub(crate) sets: LabelSets,
     pub(crate) rows: Rows,
     entries: SeriesTable<Entry>,
+    complexes: Complexes,
     targets: Targets,
-    /// Numbers of label sets that no table entry keeps (series over the intern budget).
-    transient: Vec<u32>,
+    /// Entries that the table does not keep: of series over the intern budget, and of histograms
+    /// whose bounds have changed. The next batch begins without them.
+    transient: Vec<Entry>,
     /// Places of their resources.
     transient_targets: Vec<u32>,
     /// Points of the batch that are not sent, by reason, with the name of one metric.
@@ -41,9 +43,10 @@ impl Translator {
     pub(crate) fn new(rules: Rules, metadata: bool) -> Self {
         Self {
             rows: Rows::new(rules.v2),
+            sets: LabelSets::new(rules.labels.external.iter().map(|(name, _)| name.clone()).collect()),
             rules,
-            sets: LabelSets::default(),
             entries: SeriesTable::default(),
+            complexes: Complexes::default(),
             targets: Targets::default(),
             transient: Vec::new(),
             transient_targets: Vec::new(),
@@ -60,8 +63,10 @@ impl Translator {
             metrics.clear();
         }
         let (sets, targets) = (&mut self.sets, &mut self.targets);
-        self.transient_targets.retain(|place| !targets.release(*place));
-        self.transient.retain(|id| !sets.release(*id));
+        self.transient_targets.retain(|place| !targets.release(*place, sets));
+        let mut maker = Maker { rules: &self.rules, sets, complexes: &mut self.complexes };
+        self.transient.drain(..).for_each(|entry| maker.release(entry));
+        self.sets.compact();
         self.rows.reserve(self.sets.bound());
     }
 
@@ -92,9 +97,21 @@ impl Translator {
 
     /// Forgets series, resources and label sets that are no more.
     pub(crate) fn sweep(&mut self, interner: &Interner) {
-        self.entries.sweep(interner);
-        self.targets.sweep();
-        self.sets.sweep();
+        let Self { sets, entries, complexes, targets, .. } = self;
+        entries.sweep(interner);
+        targets.sweep(sets);
+        let known = entries.values_mut().map(|entry| *entry);
+        complexes.sweep(known.chain(self.transient.iter().copied()));
+        sets.sweep(|hold| {
+            complexes.for_each(&mut *hold);
+            targets.for_each(&mut *hold);
+            let known = entries.values_mut().map(|entry| *entry);
+            for entry in known.chain(self.transient.iter().copied()) {
+                if let Lines::Number(id) | Lines::Native(id) = entry.lines() {
+                    hold(id);
+                }
+            }
+        });
     }
 
     #[inline]
@@ -104,72 +121,55 @@ impl Translator {
             sets,
             rows,
             entries,
+            complexes,
             targets,
             transient,
             transient_targets,
             refused,
             metrics,
         } = self;
-        let interned = point.series.index() != SeriesIndex::NONE;
-        let entry = entries.get_or_insert_with(&point.series, || {
-            let mut maker = Maker { rules, sets };
-            let target = targets.place(point.series.resource(), &mut maker);
-            let lines = maker.lines(point);
-            if !interned {
-                lines.for_each(|line| transient.push(line.id));
-                transient_targets.push(target);
-            }
-            Entry { target, lines }
+        let series = &point.series;
+        let interned = series.index() != SeriesIndex::NONE;
+        let new_target = targets.touch(series.resource(), point.time_ns, |resource| {
+            Maker { rules, sets, complexes }.target_info(resource)
         });
-        targets.touch(entry.target, point.time_ns);
+        if let (Some(place), false) = (new_target, interned) {
+            transient_targets.push(place);
+        }
+        let entry = entries.get_or_insert_with(series, || {
+            let entry = Maker { rules, sets, complexes }.lines(point);
+            if !interned {
+                transient.push(entry);
+            }
+            entry
+        });
         if let Some(metrics) = metrics {
-            let metric = point.series.metric();
+            let metric = series.metric();
             metrics
                 .entry(Arc::as_ptr(metric).addr())
                 .or_insert_with(|| metric.clone());
         }
-        let result = match (&mut entry.lines, &point.value) {
-            (Lines::Number(line), value) => number(rows, line, point, value),
-            (Lines::Refused(why), _) => Err(*why),
-            (lines, value) => {
-                if !lines.fit(value) {
-                    *lines = Maker { rules, sets }.lines(point);
+        let result = match entry.lines() {
+            Lines::Number(id) => number(rows, id, point, rules.v2),
+            Lines::Native(id) => native(rows, id, point),
+            Lines::Refused(why) => Err(why),
+            Lines::Complex(place) => {
+                if complexes.get(place).is_none_or(|lines| !lines.fit(&point.value)) {
+                    let now = Maker { rules, sets, complexes }.lines(point);
+                    let before = std::mem::replace(entry, now);
+                    // Rows of this batch may have the numbers of both.
+                    transient.push(if interned { before } else { now });
                 }
-                complex(rows, lines, point, rules.v2)
+                match entry.lines() {
+                    Lines::Complex(place) => complex(rows, complexes.get(place), point, rules.v2),
+                    Lines::Refused(why) => Err(why),
+                    _ => Err(Refused::Value),
+                }
             }
         };
         if let Err(why) = result {
-            let name = || point.series.metric().name.to_string();
+            let name = || series.metric().name.to_string();
             refused.entry(why.reason()).or_insert_with(|| (why, 0, name())).1 += 1;
-        }
-    }
-}
-
-impl Lines {
-    /// Whether bounds and quantiles are those of the lines.
-    fn fit(&self, value: &PointValue) -> bool {
-        match (self, value) {
-            (Lines::Histogram(lines), PointValue::Histogram(h)) => lines.bounds == h.explicit_bounds,
-            (Lines::Summary(lines), PointValue::Summary(s)) => {
-                lines.quantiles.len() == s.quantiles.len()
-                    && lines.quantiles.iter().zip(&s.quantiles).all(|(a, b)| a.0 == b.0)
-            }
-            _ => true,
-        }
-    }
-
-    fn for_each(&self, mut f: impl FnMut(&Line)) {
-        match self {
-            Lines::Refused(_) => {}
-            Lines::Number(NumberLine { line, .. }) | Lines::Native(line) => f(line),
-            Lines::Histogram(lines) => {
-                lines.buckets.iter().for_each(&mut f);
-                [&lines.sum, &lines.count, &lines.infinite].into_iter().for_each(f);
-            }
-            Lines::Summary(lines) => {
-                lines.quantiles.iter().for_each(|(_, line)| f(line));
-                [&lines.sum, &lines.count].into_iter().for_each(f);
-            }
         }
     }
 }
@@ -190,13 +190,8 @@ fn or_stale(point: &Point, value: f64) -> f64 {
 }
 
 #[inline]
-fn number(
-    rows: &mut Rows,
-    line: &NumberLine,
-    point: &Point,
-    value: &PointValue,
-) -> Result<(), Refused> {
-    let value = match value {
+fn number(rows: &mut Rows, id: u32, point: &Point, v2: bool) -> Result<(), Refused> {
+    let value = match &point.value {
         PointValue::Int(value) => *value as f64,
         PointValue::Double(value) => *value,
         PointValue::Empty => 0.0,
@@ -206,51 +201,56 @@ fn number(
         value: or_stale(point, value),
         timestamp_ms: milliseconds(point.time_ns),
     };
-    let start_ns = if line.cumulative { point.start_ns } else { 0 };
-    rows.push(line.line.id, sample, start_ns, 1);
-    if line.exemplars && !point.exemplars().is_empty() {
+    // Whether it counts up from a start.
+    let cumulative = matches!(point.series.metric().kind, MetricKind::Sum { monotonic: true, .. });
+    let start_ns = if cumulative { point.start_ns } else { 0 };
+    rows.push(id, sample, start_ns, 1);
+    if (v2 || cumulative) && !point.exemplars().is_empty() {
         for exemplar in point.exemplars() {
-            rows.exemplars.push(exemplar_row(line.line.id, exemplar));
+            rows.exemplars.push(exemplar_row(id, exemplar));
         }
     }
     Ok(())
 }
 
-fn complex(rows: &mut Rows, lines: &Lines, point: &Point, v2: bool) -> Result<(), Refused> {
+fn complex(
+    rows: &mut Rows,
+    lines: Option<&Complex>,
+    point: &Point,
+    v2: bool,
+) -> Result<(), Refused> {
     match (lines, &point.value) {
-        (Lines::Histogram(lines), PointValue::Histogram(h)) => {
+        (Some(Complex::Histogram(lines)), PointValue::Histogram(h)) => {
             histogram(rows, lines, point, h, v2);
             Ok(())
         }
-        (Lines::Summary(lines), PointValue::Summary(s)) => {
+        (Some(Complex::Summary(lines)), PointValue::Summary(s)) => {
             summary(rows, lines, point, s);
             Ok(())
         }
-        (Lines::Native(line), PointValue::ExponentialHistogram(h)) => native(rows, line, point, h),
-        (Lines::Refused(why), _) => Err(*why),
         _ => Err(Refused::Value),
     }
 }
 
 fn histogram(rows: &mut Rows, lines: &HistogramLines, point: &Point, h: &Histogram, v2: bool) {
     let timestamp_ms = milliseconds(point.time_ns);
-    let mut push = |line: &Line, value: f64, items| {
+    let mut push = |id: u32, value: f64, items| {
         let sample = Sample {
             value: or_stale(point, value),
             timestamp_ms,
         };
-        rows.push(line.id, sample, point.start_ns, items);
+        rows.push(id, sample, point.start_ns, items);
     };
-    push(&lines.count, h.count as f64, 1);
+    push(lines.count, h.count as f64, 1);
     if let Some(sum) = h.sum {
-        push(&lines.sum, sum, 0);
+        push(lines.sum, sum, 0);
     }
     let mut cumulative = 0_u64;
-    for (line, count) in lines.buckets.iter().zip(&h.bucket_counts) {
+    for (id, count) in lines.buckets.iter().zip(&h.bucket_counts) {
         cumulative = cumulative.saturating_add(*count);
-        push(line, cumulative as f64, 0);
+        push(*id, cumulative as f64, 0);
     }
-    push(&lines.infinite, h.count as f64, 0);
+    push(lines.infinite, h.count as f64, 0);
     if v2 {
         return;
     }
@@ -258,42 +258,40 @@ fn histogram(rows: &mut Rows, lines: &HistogramLines, point: &Point, h: &Histogr
         // In the first bucket whose bound is not below the value.
         let value = exemplar_value(exemplar);
         let bucket = lines.bounds.iter().position(|bound| value <= *bound);
-        let line = bucket.and_then(|at| lines.buckets.get(at)).unwrap_or(&lines.infinite);
-        rows.exemplars.push(exemplar_row(line.id, exemplar));
+        let id = bucket.and_then(|at| lines.buckets.get(at)).unwrap_or(&lines.infinite);
+        rows.exemplars.push(exemplar_row(*id, exemplar));
     }
 }
 
 fn summary(rows: &mut Rows, lines: &SummaryLines, point: &Point, s: &Summary) {
     let timestamp_ms = milliseconds(point.time_ns);
-    let mut push = |line: &Line, value: f64, items| {
+    let mut push = |id: u32, value: f64, items| {
         let sample = Sample {
             value: or_stale(point, value),
             timestamp_ms,
         };
-        rows.push(line.id, sample, point.start_ns, items);
+        rows.push(id, sample, point.start_ns, items);
     };
-    push(&lines.sum, s.sum, 1);
-    push(&lines.count, s.count as f64, 0);
-    for ((_, line), (_, value)) in lines.quantiles.iter().zip(&s.quantiles) {
-        push(line, *value, 0);
+    push(lines.sum, s.sum, 1);
+    push(lines.count, s.count as f64, 0);
+    for ((_, id), (_, value)) in lines.quantiles.iter().zip(&s.quantiles) {
+        push(*id, *value, 0);
     }
 }
 
-fn native(
-    rows: &mut Rows,
-    line: &Line,
-    point: &Point,
-    h: &ExponentialHistogram,
-) -> Result<(), Refused> {
+fn native(rows: &mut Rows, id: u32, point: &Point) -> Result<(), Refused> {
+    let PointValue::ExponentialHistogram(h) = &point.value else {
+        return Err(Refused::Value);
+    };
     let mut histogram = native_from_exponential(h).map_err(|_| Refused::Scale)?;
     if point.is_stale() {
         histogram = NativeHistogram::stale();
     }
     for exemplar in point.exemplars() {
-        rows.exemplars.push(exemplar_row(line.id, exemplar));
+        rows.exemplars.push(exemplar_row(id, exemplar));
     }
     rows.natives.push(NativeRow {
-        id: line.id,
+        id,
         time_ms: milliseconds(point.time_ns),
         start_ms: milliseconds(point.start_ns).min(milliseconds(point.time_ns)),
         histogram,

@@ -27,19 +27,9 @@ pub trait AttributeSource {
 }
 
 /// An immutable, canonical attribute set; cloning shares it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Attributes {
     data: Arc<[u8]>,
-    count: u32,
-}
-
-impl Default for Attributes {
-    fn default() -> Self {
-        Self {
-            data: Arc::from([].as_slice()),
-            count: 0,
-        }
-    }
 }
 
 impl Attributes {
@@ -62,14 +52,19 @@ impl Attributes {
         None
     }
 
-    /// Number of entries.
+    /// Number of entries. It is counted, not kept: every series would pay for it.
     pub fn len(&self) -> usize {
-        self.count as usize
+        self.iter().count()
     }
 
     /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.data.is_empty()
+    }
+
+    /// Whether nobody else shares the bytes.
+    pub(crate) fn is_unshared(&self) -> bool {
+        Arc::strong_count(&self.data) == 1
     }
 
     /// The canonical encoding: a run of length-delimited `KeyValue` bodies.
@@ -237,7 +232,6 @@ impl AttributesBuilder {
     /// The finished set.
     pub fn build(&self) -> Attributes {
         let mut out = Vec::with_capacity(self.arena.len() + self.entries.len() * 16);
-        let mut count = 0;
         let mut body = Vec::new();
         for (key, range) in &self.entries {
             body.clear();
@@ -245,12 +239,8 @@ impl AttributesBuilder {
             encode_key_value(key, &mut body, |o| o.extend_from_slice(value));
             wire::put_varint(&mut out, body.len() as u64);
             out.extend_from_slice(&body);
-            count += 1;
         }
-        Attributes {
-            data: out.into(),
-            count,
-        }
+        Attributes { data: out.into() }
     }
 }
 

@@ -13,7 +13,7 @@ use hashbrown::HashTable;
 
 use crate::attributes::Attributes;
 use crate::raw::{RawShard, Seeds};
-use crate::series::{MetricMeta, Resource, Scope, Series, SeriesIndex, content_hash};
+use crate::series::{MetricMeta, Origin, Resource, Scope, Series, SeriesIndex, content_hash};
 
 const SHARDS: usize = 16;
 
@@ -93,6 +93,10 @@ pub struct Interner {
     resources: Mutex<HashTable<Arc<Resource>>>,
     scopes: Mutex<HashTable<Arc<Scope>>>,
     metrics: Mutex<HashTable<Arc<MetricMeta>>>,
+    /// By address of resource and scope.
+    origins: Mutex<HashTable<Arc<Origin>>>,
+    /// Label sets: targets of one kind have the same ones, and so have metrics of one target.
+    labels: Mutex<HashTable<Attributes>>,
     series: [Mutex<HashTable<Arc<Series>>>; SHARDS],
     pub(crate) raw: [Mutex<RawShard>; SHARDS],
     pool: Arc<IndexPool>,
@@ -119,6 +123,8 @@ impl Interner {
             resources: Mutex::default(),
             scopes: Mutex::default(),
             metrics: Mutex::default(),
+            origins: Mutex::default(),
+            labels: Mutex::default(),
             series: Default::default(),
             raw: Default::default(),
             pool: Arc::default(),
@@ -202,26 +208,95 @@ impl Interner {
         if let Some(found) = shard.find(hash, same) {
             return found.clone();
         }
-        let mut series = Series {
-            resource: resource.clone(),
-            scope: scope.clone(),
+        let (labels, index) = match self.admit(labels) {
+            Ok(labels) => (labels, self.pool.take()),
+            Err(labels) => {
+                self.over_budget.fetch_add(1, Ordering::Relaxed);
+                (labels, SeriesIndex::NONE)
+            }
+        };
+        let series = Arc::new(Series {
+            origin: self.origin(resource, scope),
             metric: metric.clone(),
             labels,
-            index: SeriesIndex::NONE,
+            index,
             hash,
-            pool: None,
-        };
-        if !self.charge(series.footprint()) {
-            self.over_budget.fetch_add(1, Ordering::Relaxed);
-            return Arc::new(series);
+        });
+        if index != SeriesIndex::NONE {
+            shard.insert_unique(hash, series.clone(), |s| s.hash);
         }
-        series.index = self.pool.take();
-        if series.index != SeriesIndex::NONE {
-            series.pool = Some(self.pool.clone());
-        }
-        let series = Arc::new(series);
-        shard.insert_unique(hash, series.clone(), |s| s.hash);
         series
+    }
+
+    /// Takes the bytes of a series with these labels from the budget, and shares the labels; hands
+    /// them back if that does not fit.
+    fn admit(&self, labels: Attributes) -> Result<Attributes, Attributes> {
+        if !self.charge(Series::FIXED_BYTES) {
+            return Err(labels);
+        }
+        let labels = self.labels(labels);
+        if labels.is_err() {
+            self.used.fetch_sub(Series::FIXED_BYTES, Ordering::Relaxed);
+        }
+        labels
+    }
+
+    /// The shared pair of resource and scope (over the budget: one of its own).
+    fn origin(&self, resource: &Arc<Resource>, scope: &Arc<Scope>) -> Arc<Origin> {
+        let address = |resource: &Arc<Resource>, scope: &Arc<Scope>| {
+            let pair = (Arc::as_ptr(resource).addr(), Arc::as_ptr(scope).addr());
+            self.state.hash_one(pair)
+        };
+        let hash = address(resource, scope);
+        let mut table = lock(&self.origins);
+        if let Some(found) = table.find(hash, |origin| origin.is_of(resource, scope)) {
+            return found.clone();
+        }
+        let origin = Arc::new(Origin {
+            resource: resource.clone(),
+            scope: scope.clone(),
+            pool: self.pool.clone(),
+        });
+        if self.charge(ENTRY + size_of::<Origin>()) {
+            let rehash = |origin: &Arc<Origin>| address(&origin.resource, &origin.scope);
+            table.insert_unique(hash, origin.clone(), rehash);
+        }
+        origin
+    }
+
+    /// The shared copy of labels; hands them back over the budget.
+    fn labels(&self, labels: Attributes) -> Result<Attributes, Attributes> {
+        let hash = self.hash_bytes(labels.as_bytes());
+        let mut table = lock(&self.labels);
+        if let Some(found) = table.find(hash, |known| *known == labels) {
+            return Ok(found.clone());
+        }
+        if !self.charge(label_bytes(&labels)) {
+            return Err(labels);
+        }
+        let rehash = |labels: &Attributes| self.hash_bytes(labels.as_bytes());
+        table.insert_unique(hash, labels.clone(), rehash);
+        Ok(labels)
+    }
+
+    /// Forgets origins and label sets that only the tables hold; gives back their bytes.
+    fn sweep_parts(&self) {
+        let mut freed = 0;
+        let mut origins = lock(&self.origins);
+        origins.retain(|origin| {
+            let keep = Arc::strong_count(origin) > 1;
+            freed += if keep { 0 } else { ENTRY + size_of::<Origin>() };
+            keep
+        });
+        drop(origins);
+        let mut labels = lock(&self.labels);
+        labels.retain(|labels| {
+            let keep = !labels.is_unshared();
+            freed += if keep { 0 } else { label_bytes(labels) };
+            keep
+        });
+        shrink(&mut labels, |labels| self.hash_bytes(labels.as_bytes()));
+        self.used.fetch_sub(freed, Ordering::Relaxed);
     }
 
     /// Takes `bytes` of the budget; whether they fitted.
@@ -272,7 +347,7 @@ impl Interner {
             shard.retain(|s| {
                 let keep = Arc::strong_count(s) > 1;
                 if !keep {
-                    freed += s.footprint();
+                    freed += Series::FIXED_BYTES;
                     evicted += 1;
                 }
                 keep
@@ -281,6 +356,7 @@ impl Interner {
             self.used.fetch_sub(freed, Ordering::Relaxed);
             self.evicted.fetch_add(evicted, Ordering::Relaxed);
         }
+        self.sweep_parts();
         self.sweep_shared(&self.resources);
         self.sweep_shared(&self.scopes);
         self.sweep_shared(&self.metrics);
@@ -312,6 +388,11 @@ trait Footprint {
 
 /// Counts of the `Arc`, a table slot and its control byte, at the usual load.
 const ENTRY: usize = 4 * size_of::<usize>();
+
+/// Bytes that a label set in the table keeps alive.
+fn label_bytes(labels: &Attributes) -> usize {
+    ENTRY + size_of::<Attributes>() + labels.as_bytes().len()
+}
 
 impl Footprint for Resource {
     fn footprint(&self) -> usize {

@@ -131,27 +131,43 @@ impl SeriesIndex {
     };
 }
 
-/// One metric stream. Canonical: equal content is the same `Arc` while it is interned.
+/// Where series come from: what all series of a resource and scope share.
 #[derive(Debug)]
-pub struct Series {
+pub(crate) struct Origin {
     pub(crate) resource: Arc<Resource>,
     pub(crate) scope: Arc<Scope>,
+    /// Takes indices back when series die.
+    pub(crate) pool: Arc<IndexPool>,
+}
+
+impl Origin {
+    /// Whether these are its very resource and scope, not only equal ones.
+    pub(crate) fn is_of(&self, resource: &Arc<Resource>, scope: &Arc<Scope>) -> bool {
+        Arc::ptr_eq(&self.resource, resource) && Arc::ptr_eq(&self.scope, scope)
+    }
+}
+
+/// One metric stream. Canonical: equal content is the same `Arc` while it is interned.
+///
+/// There may be millions: 48 bytes, 64 with the counts of the `Arc`. Equal labels of different
+/// metrics and targets are one allocation.
+#[derive(Debug)]
+pub struct Series {
+    pub(crate) origin: Arc<Origin>,
     pub(crate) metric: Arc<MetricMeta>,
     pub(crate) labels: Attributes,
     pub(crate) index: SeriesIndex,
     pub(crate) hash: u64,
-    /// Gives the index back when the series dies; none for un-interned series.
-    pub(crate) pool: Option<Arc<IndexPool>>,
 }
 
 impl Series {
     /// The resource.
     pub fn resource(&self) -> &Arc<Resource> {
-        &self.resource
+        &self.origin.resource
     }
     /// The instrumentation scope.
     pub fn scope(&self) -> &Arc<Scope> {
-        &self.scope
+        &self.origin.scope
     }
     /// Name, unit, type.
     pub fn metric(&self) -> &Arc<MetricMeta> {
@@ -179,20 +195,24 @@ impl Series {
     ) -> bool {
         self.labels == *labels
             && *self.metric == *metric
-            && *self.resource == *resource
-            && *self.scope == *scope
+            && *self.origin.resource == *resource
+            && *self.origin.scope == *scope
     }
 
-    /// Bytes this series keeps alive by itself (labels and fixed parts).
+    /// Bytes this series keeps alive: its fixed part and its labels, as if it alone had them.
     pub fn footprint(&self) -> usize {
-        size_of::<Series>() + 2 * size_of::<usize>() + self.labels.as_bytes().len()
+        Self::FIXED_BYTES + self.labels.as_bytes().len()
     }
+
+    /// Bytes of a series without its labels: with the counts of the `Arc`, the place in the table
+    /// and the generation of the index.
+    pub(crate) const FIXED_BYTES: usize = size_of::<Series>() + 5 * size_of::<usize>();
 }
 
 impl Drop for Series {
     fn drop(&mut self) {
-        if let Some(pool) = &self.pool {
-            pool.release(self.index);
+        if self.index != SeriesIndex::NONE {
+            self.origin.pool.release(self.index);
         }
     }
 }

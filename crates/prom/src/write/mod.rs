@@ -5,12 +5,14 @@
 
 mod native;
 mod packed;
+mod stored;
 mod symbols;
 mod v1;
 mod v2;
 
 pub use native::{NativeHistogram, ScaleTooLow, native_from_exponential};
 pub use packed::{Fit, PackedV1};
+pub use stored::{Copied, StoreFull, StoredLabels, StoredSet};
 pub use symbols::{Refs, Symbols};
 pub use v1::{MetadataV1, RequestV1, SeriesV1, push_label};
 pub use v2::{Mark, MetadataV2, RequestV2, SeriesV2};
