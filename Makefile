@@ -2,10 +2,11 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test fmt clippy unit checks deny conformance interop moto report-test soak test-kube build bench tools
+.PHONY: help run test fmt clippy unit checks deny conformance interop moto report-test soak test-kube build bench order tools
 
 CARGO ?= cargo
 KIT ?= ../shared/conformance
+KIT_BENCH ?= ../shared/bench
 VENV ?= target/venv
 
 help: ## Show the targets
@@ -41,6 +42,10 @@ unit: ## Unit, property, golden and integration tests
 
 build: ## The program, optimised
 	$(CARGO) build --locked --release
+
+order: ## Writes the order of functions in the program anew, after an update of crates (needs valgrind and KIT_BENCH)
+	WEIR_SYMBOLS=1 $(CARGO) build --locked --release
+	KIT=$(KIT_BENCH) benches/order.py target/release/weir
 
 bench: ## Micro benches
 	$(CARGO) bench --locked --workspace

@@ -1,4 +1,5 @@
 //! Discovery and `k8sattributes` in one process, against an API of ours.
+#![allow(clippy::print_stdout, reason = "the figure is worth a line")]
 
 use std::time::Duration;
 
