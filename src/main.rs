@@ -6,7 +6,7 @@ use weir::cli::{Command, Invocation};
 use weir::{inspect, run, scrape};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: weir_allocator::Allocator = weir_allocator::Allocator;
 
 fn main() -> ExitCode {
     if let Some(code) = weir::backtest::command(std::env::args_os()) {

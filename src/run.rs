@@ -33,6 +33,10 @@ pub const EXIT_PANIC: u8 = 70;
 /// How long stopping may take in all: under the usual grace period of 30 s.
 pub const DRAIN: Duration = Duration::from_secs(25);
 
+/// Memory that is free goes back to the system this often: the allocator itself does so only while
+/// it is asked for more.
+const GIVE_BACK_EVERY: Duration = Duration::from_secs(1);
+
 /// Where the configuration comes from and what goes with it.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -282,8 +286,14 @@ async fn serve(options: &Options, plan: Plan, environment: Environment) -> u8 {
         Ok(collector) => collector,
         Err(code) => return code,
     };
+    let mut chore = tokio::time::interval(GIVE_BACK_EVERY);
+    chore.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let code = loop {
         let end = tokio::select! {
+            _ = chore.tick() => {
+                weir_allocator::give_back();
+                continue;
+            }
             _ = terminate.recv() => End::Signal,
             _ = interrupt.recv() => End::Signal,
             _ = hangup.recv() => End::Reload,

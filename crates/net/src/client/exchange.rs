@@ -35,6 +35,9 @@ pub(super) use answer::{Limit, Longer};
 /// What [`HttpClient::send`] keeps of an answer (spec otlp-and-helpers 3.5).
 pub const ANSWER_CAP: usize = 64 << 10;
 const MAX_REDIRECTS: usize = 10;
+/// Largest piece of an HTTP/1 body that is read at once. A connection that has read large bodies keeps
+/// a buffer of this size while it is idle; hyper's own limit is 400 KiB.
+const READ_BUFFER: usize = 64 << 10;
 
 /// A client's settings, prepared. Components with settings of their own fill it directly; others
 /// come from [`HttpClientConfig`](super::HttpClientConfig).
@@ -152,6 +155,7 @@ impl HttpClient {
             } else {
                 0
             })
+            .http1_max_buf_size(READ_BUFFER)
             .http2_keep_alive_interval(options.http2_ping_interval);
         if let Some(timeout) = options.http2_ping_timeout {
             builder.http2_keep_alive_timeout(timeout);

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{Response, Uri};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use weir_model::{Charge, Ledger};
 
 use super::HttpResponse;
@@ -64,6 +64,9 @@ pub(super) async fn collect(
         fits.then_some(()).ok_or_else(no_room)
     };
     let (mut head, mut incoming) = response.into_parts();
+    // What the sender says it is going to send: then a large body does not grow by copies.
+    let expected = incoming.size_hint().lower();
+    let expected = usize::try_from(expected).unwrap_or(cap).min(cap);
     let mut first = Bytes::new();
     let mut more = BytesMut::new();
     while let Some(frame) = incoming.frame().await {
@@ -87,6 +90,7 @@ pub(super) async fn collect(
             first = data;
         } else {
             if more.is_empty() {
+                more.reserve(expected.max(held + data.len()));
                 more.extend_from_slice(&std::mem::take(&mut first));
             }
             more.extend_from_slice(&data);
