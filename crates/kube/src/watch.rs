@@ -10,6 +10,8 @@ use futures_util::future::select_all;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::ApiResource;
+use kube::core::DynamicResourceScope;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
@@ -226,7 +228,6 @@ pub(crate) fn start<T: Slim>(
 /// What the API tells of a query, boxed, so that there are two of the client's watchers in the
 /// program and not one for each kind of objects.
 fn events(client: Client, resource: Resource, query: &Query, metadata_only: bool) -> Events {
-    let kind = resource.api();
     let mut settings = watcher::Config::default().page_size(PAGE);
     if !query.labels.is_empty() {
         settings = settings.labels(&query.labels);
@@ -235,18 +236,24 @@ fn events(client: Client, resource: Resource, query: &Query, metadata_only: bool
         settings = settings.fields(&query.fields);
     }
     if metadata_only {
-        let api: Api<MetadataWire> = match &query.namespace {
-            Some(namespace) => Api::namespaced_with(client, namespace, &kind),
-            None => Api::all_with(client, &kind),
-        };
-        let events = watcher(api, settings).default_backoff();
+        let events = watcher(api(client, resource, query), settings).default_backoff();
         return events.map_ok(of_metadata).boxed();
     }
-    let api: Api<Wire> = match &query.namespace {
+    watcher(api(client, resource, query), settings)
+        .default_backoff()
+        .boxed()
+}
+
+/// The API of these objects.
+fn api<K>(client: Client, resource: Resource, query: &Query) -> Api<K>
+where
+    K: kube::Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+{
+    let kind = resource.api();
+    match &query.namespace {
         Some(namespace) => Api::namespaced_with(client, namespace, &kind),
         None => Api::all_with(client, &kind),
-    };
-    watcher(api, settings).default_backoff().boxed()
+    }
 }
 
 type Events = BoxStream<'static, Result<Event<Wire>, watcher::Error>>;
