@@ -208,12 +208,15 @@ impl Interner {
         if let Some(found) = shard.find(hash, same) {
             return found.clone();
         }
-        let (labels, index) = match self.admit(labels) {
-            Ok(labels) => (labels, self.pool.take()),
-            Err(labels) => {
-                self.over_budget.fetch_add(1, Ordering::Relaxed);
-                (labels, SeriesIndex::NONE)
-            }
+        let (labels, admitted) = match self.admit(labels) {
+            Ok(labels) => (labels, true),
+            Err(labels) => (labels, false),
+        };
+        let index = if admitted {
+            self.pool.take()
+        } else {
+            self.over_budget.fetch_add(1, Ordering::Relaxed);
+            SeriesIndex::NONE
         };
         let series = Arc::new(Series {
             origin: self.origin(resource, scope),
@@ -222,7 +225,8 @@ impl Interner {
             index,
             hash,
         });
-        if index != SeriesIndex::NONE {
+        // Also when indices have run out: what was taken of the budget comes back with the series.
+        if admitted {
             shard.insert_unique(hash, series.clone(), |s| s.hash);
         }
         series
