@@ -70,7 +70,7 @@ impl Finding {
 pub(super) struct Findings {
     /// Points of companion series.
     pub(super) companions: Vec<Point>,
-    /// Tags by the place of their point in the batch, ascending.
+    /// Tags by the place of their point in the batch.
     pub(super) tags: Vec<(usize, Vec<Tag>)>,
 }
 

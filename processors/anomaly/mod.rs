@@ -7,8 +7,8 @@
 pub mod config;
 mod emit;
 mod incidents;
-mod input;
 mod keep;
+mod pass;
 mod persist;
 mod select;
 mod series;
@@ -31,19 +31,20 @@ use weir_core::{
     Signals, Stability, Transform,
 };
 use weir_detect::{Outside, Settings};
-use weir_model::{Batch, Metrics, Point, PointValue, Series};
+use weir_model::{Batch, Metrics, Point, PointValue};
+use weir_observe::Role;
 
 pub use config::Config;
 use config::{Emit, ThresholdConfig};
-use emit::{Finding, Findings, LineLimit, direction};
+use emit::{Finding, LineLimit, direction};
 use incidents::{Incidents, Member, Record};
-use input::Role;
 use keep::Keeper;
+use pass::{Change, Pass, Round, Site};
 pub use persist::describe;
-use select::{Plan, Plans};
-use series::{MARK, Stream, Tracked};
-use store::{Place, Store};
-use zone::{Calendar, Cursor};
+use select::Plans;
+use series::{Stream, Tracked};
+use store::Store;
+use zone::Calendar;
 
 /// Observations judged per series, at most.
 const MAX_STREAMS: usize = 8;
@@ -91,29 +92,6 @@ struct Counters {
     alarms: Counter,
     refused: Counter,
     evicted: Counter,
-}
-
-/// Where a finding belongs.
-struct Site<'a> {
-    /// Place of the point in its batch.
-    at: usize,
-    series: &'a Series,
-    /// Key of the series' state.
-    key: u64,
-    time_ns: u64,
-    /// Worst score of the point's observations before.
-    worst: f64,
-}
-
-/// What the points of one batch share.
-struct Pass {
-    cursor: Cursor,
-    /// Seconds on a clock that never goes back.
-    now_s: u64,
-    /// For points without a time, Unix ns.
-    now_ns: u64,
-    findings: Findings,
-    judged: u64,
 }
 
 impl Anomaly {
@@ -207,32 +185,6 @@ impl Anomaly {
         }
     }
 
-    /// Judges one point, the `at`-th of its batch.
-    fn point(&self, at: usize, point: &Point, plan: Option<Plan>, pass: &mut Pass) {
-        let metric = point.series.metric();
-        if metric.name.contains(MARK) || &*metric.name == incidents::GAUGE {
-            return;
-        }
-        let make = || {
-            let mut tracked = Tracked::new(metric.kind);
-            if self.keeper.is_some() {
-                tracked.name = Tracked::name_of(&point.series);
-            }
-            tracked
-        };
-        let key = plan.map_or_else(|| point.series.stable_hash(), |plan| plan.key);
-        let rule = plan.and_then(|p| p.rule).and_then(|at| self.thresholds.get(usize::from(at)));
-        let place = self.store.with(key, pass.now_s, make, |tracked| {
-            let site = Site { at, series: &point.series, key, time_ns: point.time_ns, worst: 0.0 };
-            self.tracked(site, point, rule, tracked, pass);
-        });
-        match place {
-            Place::Known | Place::Added => {}
-            Place::Replaced => self.counters.evicted.add(1),
-            Place::Full => self.counters.refused.add(1),
-        }
-    }
-
     fn tracked(
         &self,
         mut site: Site<'_>,
@@ -290,27 +242,36 @@ impl Anomaly {
         finding
     }
 
-    /// Tells the incidents of an alarm that began or ended.
-    fn incident(&self, site: &Site<'_>, stream: &Stream, finding: &Finding, now_s: u64) {
+    /// Notes an alarm that began or ended for the incidents.
+    fn incident(&self, site: &Site<'_>, stream: &Stream, finding: &Finding, pass: &mut Pass) {
         let v = &finding.verdict;
-        let Some(incidents) = &self.incidents else { return };
-        if !(v.alarm_started || v.alarm_ended) {
+        if self.incidents.is_none() || !(v.alarm_started || v.alarm_ended) {
             return;
         }
         let key = site.key ^ stream.role.salt();
-        if v.alarm_ended {
-            lock(incidents).ended(key, now_s);
-            return;
-        }
-        let observation = stream.role.observation();
-        let member = Member {
+        let member = || Member {
             key,
-            name: format!("{} {observation}", Tracked::name_of(site.series)),
+            name: format!("{} {}", Tracked::name_of(site.series), stream.role.observation()),
             since_ns: site.time_ns,
             direction: direction(finding),
             score: v.score,
         };
-        lock(incidents).began(site.series, member, now_s, &self.cx.interner);
+        let began = (!v.alarm_ended).then(|| (site.series.clone(), member()));
+        pass.changes.push(Change { at: site.at, key, began });
+    }
+
+    /// Tells the incidents what changed, in the order of the batch.
+    fn change_incidents(&self, pass: &mut Pass) {
+        let Some(incidents) = &self.incidents else { return };
+        pass.changes.sort_by_key(|change| change.at);
+        for change in pass.changes.drain(..) {
+            match change.began {
+                Some((series, member)) => {
+                    lock(incidents).began(&series, member, pass.now_s, &self.cx.interner);
+                }
+                None => lock(incidents).ended(change.key, pass.now_s),
+            }
+        }
     }
 
     /// Records and gauges of the incidents.
@@ -351,7 +312,7 @@ impl Anomaly {
 
     fn report(&self, site: &Site<'_>, stream: &mut Stream, finding: &Finding, pass: &mut Pass) {
         let verdict = &finding.verdict;
-        self.incident(site, stream, finding, pass.now_s);
+        self.incident(site, stream, finding, pass);
         for emit in &self.emit {
             match emit {
                 Emit::Companion => {
@@ -404,20 +365,12 @@ impl Anomaly {
     }
 
     fn metrics(&self, metrics: &mut Metrics) {
-        let mut pass = Pass {
-            cursor: self.calendar.cursor(),
-            now_s: self.cx.clock.monotonic().as_secs(),
-            now_ns: self.cx.clock.unix_ns(),
-            findings: Findings::default(),
-            judged: 0,
-        };
+        let mut pass = Pass::new(self.calendar.cursor(), &*self.cx.clock);
         let plans = self.plans.of(metrics);
-        for (at, point) in metrics.points().enumerate() {
-            let plan = plans.as_ref().and_then(|plans| plans.get(at)).copied();
-            if plan.is_none_or(|plan| plan.judged) {
-                self.point(at, point, plan, &mut pass);
-            }
-        }
+        let now_s = pass.now_s;
+        let mut round = Round::new(self, metrics.points().collect(), plans, &mut pass);
+        self.store.each(&round.wanted(), now_s, &mut round);
+        self.change_incidents(&mut pass);
         self.tell_incidents(&mut pass);
         self.counters.judged.add(pass.judged);
         pass.findings.apply(metrics);

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use weir_detect::histogram::Distribution;
 use weir_detect::{ArchivedSeries, Rate, SnapshotError, State};
+use weir_observe::{Buckets, Input, Role};
 
-use super::input::{Buckets, Input, Role};
 use super::series::{Stream, Tracked};
 
 /// Version of what is kept per series.
@@ -75,7 +75,7 @@ pub(super) fn decode(bytes: &[u8], name: &str) -> Result<Tracked, SnapshotError>
         3 => {
             let (distribution, rest) = Distribution::decode(rest)?;
             let (buckets, rest) = Buckets::decode(rest).ok_or(short)?;
-            (Input::CumulativeDistribution(distribution, buckets), rest)
+            (Input::CumulativeDistribution(distribution, Box::new(buckets)), rest)
         }
         4 => Distribution::decode(rest).map(|(d, rest)| (Input::DeltaDistribution(d), rest))?,
         5 => (Input::Summary, rest),

@@ -3,11 +3,8 @@
 use std::sync::Arc;
 
 use weir_detect::State;
-use weir_model::{
-    Interner, MetricKind, MetricMeta, Series, Value,
-};
-
-use super::input::{Input, Role};
+use weir_model::{Interner, MetricKind, MetricMeta, Series, Value};
+use weir_observe::{Input, Role};
 
 /// Part of every companion's name; series that carry it are not judged again.
 pub(super) const MARK: &str = ".anomaly.";
@@ -50,6 +47,11 @@ pub(super) struct Companions {
 impl Tracked {
     pub(super) fn new(kind: MetricKind) -> Self {
         Self { name: Box::default(), input: Input::new(kind), streams: Vec::new() }
+    }
+
+    /// Reads a word of what a sample needs; see `Store`.
+    pub(super) fn touch(&self) -> u64 {
+        self.input.touch() ^ self.streams.len() as u64
     }
 
     /// Metric and labels in one text of bounded length.

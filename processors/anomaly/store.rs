@@ -1,18 +1,21 @@
 //! The states of all series: bounded, in shards, keyed by the stable hash of a series.
 
+use std::hint::black_box;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
 
 use super::series::Tracked;
 
-const SHARDS: usize = 16;
+pub(super) const SHARDS: usize = 16;
 /// A series idle for this long gives its place to a new one, s.
 const IDLE_S: u64 = 15 * 60;
 /// A series idle for this long is forgotten, s: two weeks of season are worth little after that.
 const FORGET_S: u64 = 3 * 86_400;
 /// Places looked at for an idle series before a new one is refused.
 const LOOKS: usize = 16;
+/// Series that are looked up together, so that their waits for memory overlap.
+const TOGETHER: usize = 32;
 
 /// States by series.
 #[derive(Debug)]
@@ -54,6 +57,70 @@ pub(super) enum Place {
     Full,
 }
 
+/// A series that a batch asks for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Want {
+    /// Key of its state.
+    pub(super) key: u64,
+    /// Place of its point in the batch.
+    pub(super) at: u32,
+}
+
+/// All that a batch asks for, by shard; within one in the order of the batch.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    sorted: Vec<Want>,
+    ends: [usize; SHARDS],
+}
+
+impl Wanted {
+    /// Sorts by shard, by counting.
+    pub(super) fn new(all: &[Want]) -> Self {
+        let mut next = [0_usize; SHARDS];
+        for want in all {
+            if let Some(count) = next.get_mut(shard_of(want.key)) {
+                *count += 1;
+            }
+        }
+        let mut from = 0;
+        for count in &mut next {
+            from += std::mem::replace(count, from);
+        }
+        let mut sorted = vec![Want::default(); all.len()];
+        for want in all {
+            if let Some(place) = next.get_mut(shard_of(want.key)) {
+                if let Some(slot) = sorted.get_mut(*place) {
+                    *slot = *want;
+                }
+                *place += 1;
+            }
+        }
+        // where the next of a shard would go is where the shard ends
+        Self { sorted, ends: next }
+    }
+
+    fn of(&self, shard: usize) -> &[Want] {
+        let end = self.ends.get(shard).copied().unwrap_or(0);
+        let from = shard.checked_sub(1).and_then(|before| self.ends.get(before)).copied();
+        self.sorted.get(from.unwrap_or(0)..end).unwrap_or_default()
+    }
+}
+
+/// The shard of a key. The low bits choose the bucket inside the map.
+fn shard_of(key: u64) -> usize {
+    (key >> 60) as usize % SHARDS
+}
+
+/// What is done with the series a batch asks for.
+pub(super) trait Visit {
+    /// A new series; `None`: it is not to be watched.
+    fn make(&mut self, want: &Want) -> Option<Tracked>;
+    /// The state of a series.
+    fn work(&mut self, want: &Want, tracked: &mut Tracked);
+    /// A series that found no place, or the place of another one.
+    fn placed(&mut self, place: Place);
+}
+
 impl Store {
     /// Room for `max_series`, at least one per shard.
     pub(super) fn new(max_series: usize, max_bytes: usize) -> Self {
@@ -63,28 +130,22 @@ impl Store {
         Self { shards: (0..SHARDS).map(|_| shard()).collect() }
     }
 
-    /// Runs `work` on the state of a series, made by `make` if it is new, `now_s` on a clock that
-    /// never goes back.
-    pub(super) fn with(
-        &self,
-        hash: u64,
-        now_s: u64,
-        make: impl FnOnce() -> Tracked,
-        work: impl FnOnce(&mut Tracked),
-    ) -> Place {
-        // the low bits choose the bucket inside the map
-        let Some(shard) = self.shards.get((hash >> 60) as usize % SHARDS) else {
-            return Place::Full;
-        };
-        let mut shard = lock(shard);
-        let place = shard.place(hash, now_s, make);
-        if let Some((at, _)) = place
-            && let Some(entry) = shard.entries.get_mut(at)
-        {
-            entry.used_s = now_s;
-            work(&mut entry.tracked);
+    /// Runs `visit` on the states of the series that a batch asks for, with one lock per shard, in the
+    /// order of the list within each shard. `now_s` on a clock that never goes back.
+    pub(super) fn each(&self, wanted: &Wanted, now_s: u64, visit: &mut impl Visit) {
+        for (number, shard) in self.shards.iter().enumerate() {
+            let mine = wanted.of(number);
+            if mine.is_empty() {
+                continue;
+            }
+            let mut shard = lock(shard);
+            for some in mine.chunks(TOGETHER) {
+                shard.warm_up(some);
+                for want in some {
+                    shard.visit(want, now_s, visit);
+                }
+            }
         }
-        place.map_or(Place::Full, |(_, place)| place)
     }
 
     /// Forgets series that have been idle for days; returns how many.
@@ -93,14 +154,10 @@ impl Store {
     }
 
     /// Puts a series back, as read from a file.
-    pub(super) fn restore(&self, hash: u64, now_s: u64, tracked: Tracked) -> Place {
-        let mut tracked = Some(tracked);
-        self.with(
-            hash,
-            now_s,
-            || tracked.take().unwrap_or_else(|| Tracked::new(weir_model::MetricKind::Gauge)),
-            |_| {},
-        )
+    pub(super) fn restore(&self, key: u64, now_s: u64, tracked: Tracked) -> Place {
+        let Some(shard) = self.shards.get(shard_of(key)) else { return Place::Full };
+        let place = lock(shard).place(key, now_s, || Some(tracked));
+        place.map_or(Place::Full, |(_, place)| place)
     }
 
     /// Appends all series of one shard to an archive; false when there is no such shard.
@@ -124,27 +181,69 @@ impl Store {
 }
 
 impl Shard {
+    /// Reads a little of what `visit` will need. Each series waits for main memory several times,
+    /// one wait after the other; here those of several series go on at the same time.
+    fn warm_up(&self, some: &[Want]) {
+        let mut places = [u32::MAX; TOGETHER];
+        for (place, want) in places.iter_mut().zip(some) {
+            *place = self.places.get(&want.key).copied().unwrap_or(u32::MAX);
+        }
+        let known = || places.iter().filter_map(|place| self.entries.get(*place as usize));
+        black_box(known().map(|entry| entry.used_s ^ entry.tracked.touch()).fold(0, |a, b| a ^ b));
+        let streams = || known().filter_map(|entry| entry.tracked.streams.first());
+        black_box(streams().map(|stream| stream.state.touch()).fold(0, |a, b| a ^ b));
+        black_box(streams().map(|stream| stream.state.touch_season()).fold(0, |a, b| a ^ b));
+    }
+
+    fn visit(&mut self, want: &Want, now_s: u64, visit: &mut impl Visit) {
+        let mut unwatched = false;
+        let place = self.place(want.key, now_s, || {
+            let made = visit.make(want);
+            unwatched = made.is_none();
+            made
+        });
+        if let Some((at, place)) = place
+            && let Some(entry) = self.entries.get_mut(at)
+        {
+            entry.used_s = now_s;
+            visit.work(want, &mut entry.tracked);
+            if place == Place::Replaced {
+                visit.placed(place);
+            }
+        } else if !unwatched {
+            visit.placed(Place::Full);
+        }
+    }
+
+    /// The place of a series; `None` when there is none, or `make` wants none.
     fn place(
         &mut self,
         hash: u64,
         now_s: u64,
-        make: impl FnOnce() -> Tracked,
+        make: impl FnOnce() -> Option<Tracked>,
     ) -> Option<(usize, Place)> {
         if let Some(at) = self.places.get(&hash) {
             return Some((*at as usize, Place::Known));
         }
         if self.entries.len() < self.capacity && self.bytes < self.budget {
             let at = self.entries.len();
+            let tracked = make()?;
             self.places.insert(hash, u32::try_from(at).ok()?);
-            let tracked = make();
             self.bytes += tracked.size();
+            if at == self.entries.capacity() {
+                // by an eighth: doubling would leave a third of the list empty on average
+                self.entries.reserve_exact(at / 8 + 16);
+            }
             self.entries.push(Entry { hash, used_s: now_s, tracked });
             return Some((at, Place::Added));
         }
-        let at = self.idle(now_s)?;
+        let idle = self.idle(now_s);
+        // also asked when there is no place, to tell series that are not watched from those refused
+        let tracked = make()?;
+        let at = idle?;
         let entry = self.entries.get_mut(at)?;
         self.places.remove(&entry.hash);
-        *entry = Entry { hash, used_s: now_s, tracked: make() };
+        *entry = Entry { hash, used_s: now_s, tracked };
         self.places.insert(hash, u32::try_from(at).ok()?);
         Some((at, Place::Replaced))
     }
@@ -195,8 +294,64 @@ mod tests {
 
     use super::*;
 
-    fn touch(store: &Store, hash: u64, now_s: u64) -> Place {
-        store.with(hash, now_s, || Tracked::new(MetricKind::Gauge), |_| {})
+    /// Tells what became of each look-up.
+    #[derive(Default)]
+    struct Told(Option<Place>, Vec<Want>);
+
+    impl Visit for Told {
+        fn make(&mut self, _: &Want) -> Option<Tracked> {
+            self.0 = Some(Place::Added);
+            Some(Tracked::new(MetricKind::Gauge))
+        }
+
+        fn work(&mut self, want: &Want, _: &mut Tracked) {
+            self.1.push(*want);
+        }
+
+        fn placed(&mut self, place: Place) {
+            self.0 = Some(place);
+        }
+    }
+
+    fn touch(store: &Store, key: u64, now_s: u64) -> Place {
+        let mut told = Told::default();
+        store.each(&Wanted::new(&[Want { key, at: 0 }]), now_s, &mut told);
+        told.0.unwrap_or(Place::Known)
+    }
+
+    #[test]
+    fn a_batch_is_visited_once_each_and_in_order_within_a_series() {
+        let store = Store::new(1 << 20, usize::MAX);
+        let key = |at: u32| u64::from(at % 300).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let all: Vec<Want> = (0..1000).map(|at| Want { key: key(at), at }).collect();
+        let mut told = Told::default();
+        store.each(&Wanted::new(&all), 0, &mut told);
+        for number in 0..300 {
+            let seen = told.1.iter().filter(|want| want.key == key(number)).map(|want| want.at);
+            let expected = (0..1000).filter(|at| at % 300 == number);
+            assert!(seen.eq(expected), "series {number}");
+        }
+        assert_eq!((told.1.len(), store.size().0), (1000, 300));
+    }
+
+    #[test]
+    fn series_that_are_not_watched_take_no_place() {
+        struct Nothing(u32);
+        impl Visit for Nothing {
+            fn make(&mut self, _: &Want) -> Option<Tracked> {
+                None
+            }
+            fn work(&mut self, _: &Want, _: &mut Tracked) {
+                self.0 += 1;
+            }
+            fn placed(&mut self, _: Place) {
+                self.0 += 1;
+            }
+        }
+        let store = Store::new(1, usize::MAX);
+        let mut nothing = Nothing(0);
+        store.each(&Wanted::new(&[Want { key: 1, at: 0 }]), 0, &mut nothing);
+        assert_eq!((nothing.0, store.size().0), (0, 0));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use weir_core::clock::ManualClock;
 use weir_core::registry::ComponentKind;
 use weir_model::{
     Attributes, ExponentialHistogram, Extras, Histogram, Interner, MetricKind, MetricMeta,
-    PointValue, Resource, Scope, Signal, Summary, Temporality, Value,
+    PointValue, Resource, Scope, Series, Signal, Summary, Temporality, Value,
 };
 
 use super::*;

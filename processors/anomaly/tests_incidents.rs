@@ -1,7 +1,7 @@
 //! Alarms become incidents.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use weir_model::{Attributes, MetricKind, MetricMeta, Resource, Scope};
+use weir_model::{Attributes, MetricKind, MetricMeta, Resource, Scope, Series};
 
 use super::incidents::{Change, Incident};
 use super::tests::{Rig, at};

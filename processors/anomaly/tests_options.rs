@@ -4,7 +4,7 @@
 use weir_config::{ComponentId, Origin, Source, decode_and_validate, parse_yaml};
 use weir_model::{
     Attributes, Buckets, ExponentialHistogram, Histogram, MetricKind, MetricMeta, Resource, Scope,
-    Temporality, Value,
+    Series, Temporality, Value,
 };
 
 use super::tests::{Rig, at, companion, detected, tag};
@@ -188,4 +188,30 @@ fn wrong_options_are_named() {
         assert!(paths.contains(&path.as_str()), "{path} in {paths:?}");
     }
     assert!(ComponentId::parse("anomaly").is_ok());
+}
+
+/// People follow the wall clock; on the last Sunday of March it jumps by an hour.
+#[test]
+fn with_a_timezone_the_day_keeps_its_shape_over_a_clock_change() {
+    // 2025-03-30 01:00 UTC, in minutes since the start
+    const CHANGE: u64 = (1_743_296_400 - 1_740_960_000) / 60;
+    let alarms_after = |yaml: &str| {
+        let mut rig = Rig::new(yaml);
+        let load = rig.series("load", MetricKind::Gauge, "a");
+        let mut before = 0.0;
+        for minute in (0..CHANGE + 1440).step_by(5) {
+            if minute == CHANGE - CHANGE % 5 {
+                before = rig.counted("alarms_started");
+            }
+            let wall = minute + if minute >= CHANGE { 120 } else { 60 };
+            // a steep morning and a steep evening
+            let hour = (wall % 1440) as f64 / 60.0;
+            let busy = (hour - 8.0).clamp(0.0, 1.0) - (hour - 18.0).clamp(0.0, 1.0);
+            let value = PointValue::Double(100.0 + 80.0 * busy + rig.noise());
+            rig.apply(vec![Point::new(load.clone(), 1, at(minute), value)]);
+        }
+        rig.counted("alarms_started") - before
+    };
+    assert_eq!(alarms_after("{emit: log, timezone: Europe/Berlin}"), 0.0);
+    assert!(alarms_after("{emit: log}") > 0.0, "in UTC the morning comes an hour early");
 }

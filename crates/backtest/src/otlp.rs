@@ -7,24 +7,25 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_model::{Attributes, Interner, Metrics, Point, Series};
+use weir_observe::{Input, Role};
 
 use crate::input::Tracks;
 use crate::json_input::MOST_BYTES;
-use crate::observe::{Counting, Role, slug};
 use crate::problem::Problem;
+use crate::slug::slug;
 use crate::track::Sample;
 
 /// The points of a file, series by series.
 pub(crate) struct Reader {
     interner: Arc<Interner>,
-    counting: HashMap<u64, Counting, foldhash::fast::RandomState>,
+    inputs: HashMap<u64, Input, foldhash::fast::RandomState>,
 }
 
 impl Reader {
     pub(crate) fn new(interner: Arc<Interner>) -> Self {
         Self {
             interner,
-            counting: HashMap::default(),
+            inputs: HashMap::default(),
         }
     }
 }
@@ -106,11 +107,13 @@ impl Reader {
     fn point(&mut self, point: &Point, tracks: &mut Tracks<'_>) -> Result<(), Problem> {
         let series = &point.series;
         let hash = series.stable_hash();
-        let counting = self.counting.entry(hash);
-        let counting = counting.or_insert_with(|| Counting::new(series.metric().kind));
+        let input = self.inputs.entry(hash);
+        let input = input.or_insert_with(|| Input::new(series.metric().kind));
         let time_ns = i64::try_from(point.time_ns).unwrap_or(i64::MAX);
-        for (role, value) in counting.observe(point, time_ns) {
-            let key = hash ^ role.index().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut seen = Vec::new();
+        input.observe(point, time_ns, &[], |role, value| seen.push((role, value)));
+        for (role, value) in seen {
+            let key = hash ^ role.salt().wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let at = tracks.series(key, |meta| {
                 let title = title(series, role);
                 meta.name = format!("{}/{}", meta.name, slug(&format!("{title} {hash}")));
@@ -155,6 +158,16 @@ fn title(series: &Series, role: Role) -> String {
         "{}{}{}{of}",
         series.metric().name,
         list(series.labels()),
-        role.suffix()
+        suffix(role)
     )
+}
+
+/// What is judged of the metric, behind its name.
+fn suffix(role: Role) -> String {
+    match role {
+        Role::Value => String::new(),
+        Role::Rate | Role::Count => " rate".to_owned(),
+        Role::Mean => " mean".to_owned(),
+        Role::Quantile(quantile) => format!(" q{quantile}"),
+    }
 }

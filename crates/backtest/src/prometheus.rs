@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use crate::input::Tracks;
 use crate::moment;
-use crate::observe::slug;
 use crate::problem::Problem;
+use crate::slug::slug;
 use crate::track::Sample;
 use crate::train::Identity;
 

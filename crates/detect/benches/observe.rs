@@ -1,9 +1,15 @@
-//! Cost of one sample: one hot series, and 100,000 series one after the other (cold caches).
+//! Cost of one sample: one hot series, and 100,000 series one after the other (cold caches); of
+//! writing and reading the states of 100,000 series.
+//!
+//! Times are CPU time of the measuring thread, so that other work on the machine counts less.
 #![allow(missing_docs)]
 
+mod cpu_time;
+
+use cpu_time::CpuTime;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
-use weir_detect::{Seasonality, Settings, State};
+use weir_detect::{ArchiveWriter, Seasonality, Settings, State, read_archive};
 
 const STEP_NS: i64 = 60_000_000_000;
 const START_NS: i64 = 1_740_960_000_000_000_000;
@@ -28,7 +34,7 @@ fn feed(state: &mut State, settings: &Settings, values: &[f64], from: usize, cou
     }
 }
 
-fn hot(c: &mut Criterion) {
+fn hot(c: &mut Criterion<CpuTime>) {
     let values = values();
     let mut group = c.benchmark_group("hot");
     for (name, seasonality) in [("full", Seasonality::Auto), ("none", Seasonality::None)] {
@@ -51,8 +57,9 @@ fn hot(c: &mut Criterion) {
     group.finish();
 }
 
-fn cold(c: &mut Criterion) {
-    const SERIES: usize = 100_000;
+const SERIES: usize = 100_000;
+
+fn cold(c: &mut Criterion<CpuTime>) {
     let values = values();
     let settings = Settings::default();
     let mut one = State::new();
@@ -74,5 +81,36 @@ fn cold(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, hot, cold);
+/// 100,000 states as an archive in memory, and back. The file around it is the processor's business
+/// (`cargo bench -p weir-processors --bench anomaly`).
+fn archive(c: &mut Criterion<CpuTime>) {
+    let mut state = State::new();
+    feed(&mut state, &Settings::default(), &values(), 0, 3 * 1440);
+    let states = vec![state; SERIES];
+    let write = || {
+        let mut writer = ArchiveWriter::new();
+        for (key, state) in (0..).zip(&states) {
+            writer.series(key, "http.server.requests{host=a}", |out| state.encode(out));
+        }
+        writer.finish()
+    };
+    let bytes = write();
+    let mut group = c.benchmark_group("archive of 100k series");
+    group.sample_size(10);
+    group.bench_function("encode", |b| b.iter(&write));
+    group.bench_function("decode", |b| {
+        b.iter(|| {
+            let all = read_archive(&bytes).unwrap_or_default();
+            let states = all.iter().filter_map(|s| State::decode(s.payload).ok());
+            states.map(|(state, _)| state).collect::<Vec<_>>()
+        });
+    });
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = hot, cold, archive
+}
 criterion_main!(benches);

@@ -29,6 +29,8 @@ pub(crate) struct Evidence {
     pub(crate) slow: f64,
     /// Severity of the mean residual of the seasonal channel.
     pub(crate) lasting: f64,
+    /// Severity of grown noise in the fast channel.
+    pub(crate) restless: f64,
     /// The value has stood still for too long.
     pub(crate) flat: bool,
     /// The scale is more than rounding: severities mean something.
@@ -40,7 +42,7 @@ pub(crate) struct Evidence {
 impl Evidence {
     /// Some test finds this sample abnormal.
     pub(crate) fn abnormal(&self) -> bool {
-        self.fast > 1.0 || self.slow > 1.0 || self.lasting > 1.0 || self.flat
+        self.fast > 1.0 || self.slow > 1.0 || self.lasting > 1.0 || self.restless > 1.0 || self.flat
     }
 }
 
@@ -178,11 +180,13 @@ impl Alarm {
         let slow_far = e.slow > threshold;
         let slow_often = slow >= SEASONAL_M && e.slow > louder;
         let lasting = e.lasting > louder;
+        let restless = e.restless > louder;
         let share = |count: u32, of: u32| f64::from(count) / f64::from(of);
         let severity = [
             e.fast / threshold,
             e.slow / threshold,
             e.lasting / louder,
+            e.restless / louder,
             if e.fast > 1.0 {
                 share(recent, m).min(1.0) * 0.99 * (e.fast / louder).min(1.0)
             } else {
@@ -204,6 +208,8 @@ impl Alarm {
             self.sustained_kind()
         } else if fast_far {
             Kind::Spike
+        } else if restless {
+            Kind::Burst
         } else if slow_far {
             Kind::Shift
         } else {
@@ -216,6 +222,7 @@ impl Alarm {
                 || slow_far
                 || slow_often
                 || lasting
+                || restless
                 || e.flat,
             score: severity / (1.0 + severity),
             kind,

@@ -1,7 +1,7 @@
 //! The two forecasters: fast (recent past) and slow (level and season).
 
 use crate::gain;
-use crate::tails::{TailPace, Tails};
+use crate::tails::{Both, TailPace, Tails};
 use crate::watch::Lasting;
 
 const HOUR_S: f64 = 3600.0;
@@ -14,7 +14,14 @@ const YOUNG: u32 = 41;
 /// The fast channel re-anchors after this long outside, s.
 const FAST_ACCEPT_S: f64 = 2.0 * HOUR_S;
 /// The slow channel re-anchors after this long outside, s.
-const SLOW_ACCEPT_S: f64 = 3.0 * HOUR_S;
+const SLOW_ACCEPT_S: f64 = 2.75 * HOUR_S;
+/// Series with few samples an hour need this many.
+const SLOW_ACCEPT_INTERVALS: f64 = 3.5;
+/// While a channel re-anchors its scale learns errors up to this many scales: the way to the new level
+/// is not the noise there.
+const ACCEPT_CLIP: f64 = 8.0;
+/// In an alarm the noise of the hour learns errors up to this many scales.
+const ALARM_NOISE: f64 = 3.5;
 /// Time constants of level and slow level, s.
 const LEVEL_TAU_S: f64 = 4.0 * HOUR_S;
 const SLOW_LEVEL_TAU_S: f64 = 3.0 * DAY_S;
@@ -37,7 +44,7 @@ pub(crate) struct Moment {
     /// Usual noise of this hour relative to the day.
     pub(crate) noise: f64,
     /// Widening of the band by recurring spikes.
-    pub(crate) widening: f64,
+    pub(crate) widening: Both,
     /// Least scale, so that nothing is divided by 0.
     pub(crate) floor: f64,
 }
@@ -56,8 +63,15 @@ impl Moment {
         }
     }
 
-    fn tail_weight(&self) -> f64 {
-        if self.alarm { 0.25 } else { 1.0 }
+    /// What lies in an alarm counts little for the tails, and not at all for the band that is shown
+    /// unless it has been outside for so long that it may be the new normal.
+    fn tail_weight(&self, outside_s: f32) -> Both {
+        let (deciding, shown) = match self.alarm {
+            false => (1.0, 1.0),
+            true if f64::from(outside_s) < FAST_ACCEPT_S => (0.25, 0.0),
+            true => (0.25, 0.25),
+        };
+        Both { deciding, shown }
     }
 
     /// Gain of a mean over `tau` that starts as a plain mean over samples.
@@ -139,7 +153,7 @@ impl Spread {
         let error = residual.abs() / m.noise;
         let step = m.gain_by_samples(m.counted, tau);
         self.scale += if accept {
-            step.max(0.02) * (error - self.scale)
+            step.max(0.02) * (error.min(ACCEPT_CLIP * self.scale + m.floor) - self.scale)
         } else {
             let clipped = if m.young() {
                 error
@@ -202,8 +216,16 @@ impl Fast {
         [0.0, 5.0 * interval, HOUR_S.max(20.0 * interval)]
     }
 
-    /// Learns a value. `outside` = beyond the 3-sigma edge after widening.
-    pub(crate) fn learn(&mut self, value: f64, d: &Deviation, outside: bool, m: &Moment) {
+    /// Learns a value. `outside` = beyond the 3-sigma edge after widening, `noisier` = grown noise
+    /// is the new normal.
+    pub(crate) fn learn(
+        &mut self,
+        value: f64,
+        d: &Deviation,
+        outside: bool,
+        noisier: bool,
+        m: &Moment,
+    ) {
         self.spread.count_outside(outside, m.counted);
         let scale = self.spread.scale;
         let error_gain = m.gain_by_samples(m.counted, (60.0 * m.interval).max(1800.0));
@@ -250,7 +272,7 @@ impl Fast {
             d.residual,
             m,
             (6.0 * HOUR_S).max(200.0 * m.interval),
-            accept,
+            accept || noisier,
         );
     }
 
@@ -261,9 +283,10 @@ impl Fast {
             slowest: 0.02,
             window_s: (10.0 * m.interval).max(600.0),
         };
+        let weight = m.tail_weight(self.spread.outside_s);
         self.spread
             .tails
-            .learn(d.z, m.widening, m.tail_weight(), m.counted, &pace);
+            .learn(d.z, m.widening, weight, m.counted, &pace);
     }
 }
 
@@ -287,6 +310,11 @@ impl Slow {
         }
     }
 
+    /// A distance that lasted is the new normal: the level follows until it is there.
+    pub(crate) fn accepts(&self, interval: f64) -> bool {
+        f64::from(self.spread.outside_s) > SLOW_ACCEPT_S.max(SLOW_ACCEPT_INTERVALS * interval)
+    }
+
     /// Residual against the slow level, from which the season is learned, clipped at 6 scales.
     pub(crate) fn season_residual(
         &self,
@@ -303,9 +331,10 @@ impl Slow {
         }
     }
 
-    /// Absolute residual for the hour's noise factor, clipped at 6 scales.
+    /// Absolute residual for the hour's noise factor, clipped at 6 scales, at fewer in an alarm.
     pub(crate) fn noise_residual(&self, d: &Deviation, m: &Moment) -> f64 {
-        d.residual.abs().min(6.0 * self.spread.scale + m.floor)
+        let most = if m.alarm { ALARM_NOISE } else { 6.0 };
+        d.residual.abs().min(most * self.spread.scale + m.floor)
     }
 
     /// How much a sample counts for the season: less in an alarm, unless it has gone on for long.
@@ -328,7 +357,7 @@ impl Slow {
         m: &Moment,
     ) {
         self.spread.count_outside(severity > 1.0, m.counted);
-        let accept = f64::from(self.spread.outside_s) > SLOW_ACCEPT_S;
+        let accept = self.accepts(m.interval);
         if accept {
             lasting.accept();
         }
@@ -373,8 +402,9 @@ impl Slow {
             slowest: 0.01,
             window_s: (10.0 * m.interval).max(HOUR_S),
         };
+        let weight = m.tail_weight(self.spread.outside_s);
         self.spread
             .tails
-            .learn(d.z, m.widening, m.tail_weight(), m.counted, &pace);
+            .learn(d.z, m.widening, weight, m.counted, &pace);
     }
 }

@@ -22,6 +22,7 @@ mod state;
 mod table;
 mod tails;
 mod verdict;
+mod view;
 mod watch;
 
 pub use archive::{ArchiveWriter, ArchivedSeries, read_archive};

@@ -63,6 +63,12 @@ impl Rate {
         Self::default()
     }
 
+    /// Reads a word of it, so that it is in the caches when it is needed.
+    #[must_use]
+    pub fn touch(&self) -> u64 {
+        self.last.to_bits() ^ self.stream.last_ns.cast_unsigned()
+    }
+
     /// The rate a cumulative point shows since the point before. `None` for the first point, a
     /// reset (the value fell, or the start time changed), a late or duplicate point, and a value
     /// that is not finite (skipped: the next point is compared with the one before it).

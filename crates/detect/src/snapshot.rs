@@ -13,11 +13,11 @@ use crate::season::{Season, Visit};
 use crate::table::{Nibbles, Table};
 use crate::tails::{Side, Tails};
 use crate::verdict::Kind;
-use crate::watch::{Flatline, Jumps, Lasting};
+use crate::watch::{Flatline, Jumps, Lasting, Restless};
 use crate::{Rate, State};
 
 /// Version of the encoding.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Why bytes are not a snapshot of a [`State`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -213,7 +213,7 @@ macro_rules! fields {
     };
 }
 
-fields!(State; pace, fast, slow, lasting, flat, jumps, alarm, season; |_| true);
+fields!(State; pace, fast, slow, lasting, restless, flat, jumps, alarm, season; |_| true);
 fields!(Stream; start_ns, last_ns, late, seen; |_| true);
 impl Field for Rate {
     fn put(&self, out: &mut Vec<u8>) {
@@ -251,9 +251,9 @@ fields!(Slow; level, slow_level, season, spread; |_| true);
 fields!(Spread; scale, tails, outside_s; |s| s.scale >= 0.0);
 fields!(Tails; above, below, window_s, learned; |_| true);
 fields!(Side; inner, outer, exceeded, shown, shown_exceeded, excess;
-    |s| s.inner >= 1.0 && s.outer > s.inner && s.outer <= 41.0 && s.shown >= s.outer && s.shown <= 130.0
-        && s.exceeded >= 0.0 && s.shown_exceeded >= 0.0);
+    |s| s.inner >= 1.0 && s.outer > s.inner && s.outer <= 41.0 && s.shown >= s.outer && s.shown <= 130.0);
 fields!(Lasting; mean, scale, outside_s; |l| l.scale >= 0.0);
+fields!(Restless; mean, spread, outside_s; |r| r.mean >= 0.0 && r.spread >= 0.0);
 fields!(Flatline; last, run, longest, changes; |_| true);
 fields!(Jumps; size, share; |j| j.size >= 0.0 && (0.0..=1.0).contains(&j.share));
 fields!(Alarm; inner_bits, fast_bits, slow_bits, above_bits, budget, peak, calm, on, kind;
@@ -261,7 +261,8 @@ fields!(Alarm; inner_bits, fast_bits, slow_bits, above_bits, budget, peak, calm,
 fields!(Season; day, day_seen, week, week_seen, noise, day_visit, week_visit, noise_sum, recurrence;
     |_| true);
 fields!(Visit; slot, count, sum; |_| true);
-fields!(Recurrence; day, hour, slot, hour_peak, day_peak, widening; |r| (1.0..=50.0).contains(&r.widening));
+fields!(Recurrence; day, hour, day_sure, hour_sure, slot, hour_peak, day_peak, widening, shown;
+    |r| (1.0..=50.0).contains(&r.widening) && (1.0..=50.0).contains(&r.shown));
 
 impl<const N: usize> Field for Table<N> {
     fn put(&self, out: &mut Vec<u8>) {

@@ -4,13 +4,11 @@ use crate::alarm::{Alarm, Evidence, counts};
 use crate::channel::{Deviation, Fast, Moment, Slow};
 use crate::pace::{Arrival, Pace, Step};
 use crate::season::{Calendar, Season, SeasonSample};
-use crate::watch::{Flatline, Jumps, Lasting};
+use crate::tails::Both;
+use crate::view::{FAST_READY, LARGEST, SLOW_READY_S, View};
+use crate::watch::{Flatline, Jumps, Lasting, Restless};
 use crate::{Outside, Ready, Seasonality, Settings, Verdict, WarmUp};
 
-/// Samples before the first band.
-const FAST_READY: u32 = 40;
-/// Age at which the seasonal channel takes part, s.
-const SLOW_READY_S: f64 = 2.0 * 86_400.0;
 /// Age from which the fast channel moves along with the season, s.
 const SEASON_STEP_S: f64 = 1.1 * 86_400.0;
 /// Age at which the seasonal arrays are made, s.
@@ -19,8 +17,6 @@ const SEASON_FROM_S: f64 = 3600.0;
 const PREFER_SLOW: f64 = 1.1;
 /// Above this sampling interval recurring spikes are not looked for, s.
 const RECURRENCE_MAX_INTERVAL_S: f64 = 600.0;
-/// Values beyond this magnitude are treated as infinite: sums of them must stay finite.
-const LARGEST: f64 = 1e290;
 
 /// Least scale relative to the level: a few steps of the floating-point grid.
 const LEAST_SCALE: f64 = 1e-15;
@@ -37,6 +33,7 @@ pub struct State {
     pub(crate) fast: Fast,
     pub(crate) slow: Slow,
     pub(crate) lasting: Lasting,
+    pub(crate) restless: Restless,
     pub(crate) flat: Flatline,
     pub(crate) jumps: Jumps,
     pub(crate) alarm: Alarm,
@@ -68,23 +65,6 @@ pub struct Learned {
     pub in_alarm: bool,
 }
 
-/// The two channels' view of one sample.
-struct View {
-    fast_forecast: f64,
-    slow_forecast: f64,
-    fast: Deviation,
-    slow: Deviation,
-    fast_ready: bool,
-    slow_ready: bool,
-    /// Least half width of the band.
-    least: f64,
-    /// Widening by recurring spikes.
-    widening: f64,
-    /// Severities at 3 sigma, after widening, whatever the settings: they steer learning.
-    fast_severity: f64,
-    slow_severity: f64,
-}
-
 impl Default for State {
     fn default() -> Self {
         Self::new()
@@ -100,6 +80,7 @@ impl State {
             fast: Fast::new(0.0),
             slow: Slow::new(0.0),
             lasting: Lasting::new(),
+            restless: Restless::new(),
             flat: Flatline::new(0.0),
             jumps: Jumps::new(),
             alarm: Alarm::new(),
@@ -219,6 +200,37 @@ impl State {
         }
     }
 
+    /// Reads a word of every cache line of the state, and returns something made of them: who is
+    /// about to observe samples of several series calls it for all of them first, so that their
+    /// waits for main memory overlap.
+    #[must_use]
+    pub fn touch(&self) -> u64 {
+        let fast = &self.fast;
+        let (above, below) = (&fast.spread.tails.above, &self.slow.spread.tails.below);
+        let numbers = [
+            self.pace.age_s,
+            fast.trackers[0],
+            fast.errors[2],
+            fast.spread.scale,
+            self.slow.level,
+            self.slow.spread.scale,
+            self.flat.last,
+            self.jumps.size,
+            self.lasting.mean,
+        ];
+        let mut word = self.alarm.fast_bits;
+        for number in numbers {
+            word ^= number.to_bits();
+        }
+        word ^ u64::from(above.inner.to_bits() ^ below.inner.to_bits())
+    }
+
+    /// The same for the seasonal arrays, as far as the time of the last sample tells what is needed.
+    #[must_use]
+    pub fn touch_season(&self) -> u64 {
+        self.season.as_ref().map_or(0, |season| season.touch())
+    }
+
     /// Memory of this state, bytes.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -255,14 +267,16 @@ impl State {
     }
 
     fn moment(&mut self, step: &Step, at: Calendar) -> Moment {
-        let (mut noise, mut widening) = (1.0, 1.0);
+        let mut noise = 1.0;
+        let (mut deciding, mut shown) = (1.0, 1.0);
         if let Some(season) = &mut self.season {
             if self.slow.spread.scale > 0.0 {
                 noise = season.noise_factor(at);
             }
             if self.pace.interval_s <= RECURRENCE_MAX_INTERVAL_S {
                 season.recurrence.enter(at.second_of_day());
-                widening = f64::from(season.recurrence.widening);
+                deciding = f64::from(season.recurrence.widening);
+                shown = f64::from(season.recurrence.shown);
             }
         }
         Moment {
@@ -273,64 +287,9 @@ impl State {
             seen: self.pace.seen - 1,
             alarm: self.alarm.on,
             noise,
-            widening,
+            widening: Both { deciding, shown },
             floor: self.floor(),
         }
-    }
-
-    fn view(&self, settings: &Settings, m: &Moment, value: f64, fast_forecast: f64) -> View {
-        let stddevs = settings.stddevs.clamp(0.1, 100.0);
-        let slow_forecast = self.slow.level + self.slow.season;
-        let fast = self
-            .fast
-            .spread
-            .deviation(value - fast_forecast, m.noise, m.floor, stddevs);
-        let slow = self
-            .slow
-            .spread
-            .deviation(value - slow_forecast, m.noise, m.floor, stddevs);
-        let fast_ready = m.seen > FAST_READY;
-        let slow_ready = m.age > SLOW_READY_S;
-        let least = (settings.min_half_width_ratio * self.slow.level.abs())
-            .max(settings.min_half_width)
-            .clamp(0.0, LARGEST);
-        let severity = |ready: bool, d: &Deviation| {
-            if ready {
-                d.z.abs() / (d.outer * m.widening)
-            } else {
-                0.0
-            }
-        };
-        View {
-            fast_severity: severity(fast_ready, &fast),
-            slow_severity: severity(slow_ready, &slow),
-            fast_forecast,
-            slow_forecast,
-            fast,
-            slow,
-            fast_ready,
-            slow_ready,
-            least,
-            widening: m.widening,
-        }
-    }
-}
-
-impl View {
-    /// Distance in half widths of the configured band.
-    fn severity(&self, d: &Deviation, ready: bool) -> f64 {
-        if !ready {
-            return 0.0;
-        }
-        d.residual.abs() / (d.scale * d.edge * self.widening).max(self.least)
-    }
-
-    /// Distance relative to the 2-sigma edge.
-    fn inner_severity(&self) -> f64 {
-        if !self.fast_ready {
-            return 0.0;
-        }
-        self.fast.residual.abs() / (self.fast.scale * self.fast.inner).max(self.least * 2.0 / 3.0)
     }
 }
 
@@ -365,7 +324,9 @@ impl State {
             }
         };
         let fast = counted(&view.fast, view.severity(&view.fast, true));
-        let slow = counted(&view.slow, view.severity(&view.slow, view.slow_ready));
+        // no alarm about a level that is being accepted
+        let slow_counts = view.slow_ready && !self.slow.accepts(self.pace.interval_s);
+        let slow = counted(&view.slow, view.severity(&view.slow, slow_counts));
         let position = if value > verdict.upper {
             Outside::Above
         } else if value < verdict.lower {
@@ -383,6 +344,7 @@ impl State {
         };
         let evidence = Evidence {
             lasting,
+            restless: view.restless,
             fast,
             fast_inner: counted(&view.fast, view.inner_severity()),
             slow,
@@ -421,7 +383,7 @@ impl State {
         };
         let stddevs = settings.stddevs.clamp(0.1, 100.0);
         let young = tails.young();
-        let half = |edge: f64| (scale * edge * view.widening).max(view.least);
+        let half = |edge: f64| (scale * edge * view.widening.shown).max(view.least);
         let (min, max) = settings.clamp_range();
         let clamp = |edge: f64| {
             let edge = if edge < min { min } else { edge };
@@ -435,7 +397,7 @@ impl State {
 
     fn learn(&mut self, value: f64, view: &View, m: &Moment, at: Calendar) {
         if let Some(season) = &mut self.season {
-            let unwidened = view.fast_severity.max(view.slow_severity) * m.widening;
+            let unwidened = view.fast_severity.max(view.slow_severity) * m.widening.deciding;
             season.recurrence.note(unwidened);
         }
         let sample = SeasonSample {
@@ -447,14 +409,20 @@ impl State {
             scale: self.slow.spread.scale.max(m.floor),
             age_s: m.age,
         };
-        self.fast
-            .learn(value, &view.fast, view.fast_severity > 1.0, m);
+        self.fast.learn(
+            value,
+            &view.fast,
+            view.fast_severity > 1.0,
+            self.restless.accepted(),
+            m,
+        );
         self.slow
             .learn(value, &view.slow, view.slow_severity, &mut self.lasting, m);
         if let Some(season) = &mut self.season {
             season.learn(at, &sample);
         }
         if view.fast_ready {
+            self.restless.learn(view.fast.z / m.widening.deciding, m);
             self.fast.learn_tails(&view.fast, m);
         }
         if view.slow_ready {

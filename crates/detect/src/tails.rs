@@ -7,7 +7,9 @@ const BEYOND_3: f64 = 0.001_35;
 /// Shrinkage of the outer edge per sample times `BEYOND_3`, and its growth per exceedance.
 const OUTER_STEP: f64 = 0.03;
 /// At most this many exceedances of one window count: a burst must not blow up the tail.
-const WINDOW_CAP: f32 = 5.0;
+const WINDOW_CAP: u8 = 5 * EIGHTHS as u8;
+/// Units in which exceedances are counted: in an alarm each counts less.
+const EIGHTHS: f64 = 8.0;
 const INNER_RANGE: (f64, f64) = (1.2, 8.0);
 const OUTER_MIN: f64 = 2.2;
 const OUTER_MAX: f64 = 40.0;
@@ -19,6 +21,9 @@ const EXCESS_MEMORY: f64 = 1500.0;
 /// Each exceedance too many makes the shown edge grow faster by this factor, up to `FASTEST`.
 const EXCESS_SPEED: f32 = 1.5;
 const FASTEST: f32 = 8.0;
+/// Below this excess hardly a sample was outside for long: the shown edge shrinks faster.
+const FEW: f32 = -1.2;
+const FASTER_SHRINK: f64 = 3.0;
 /// The shown edge is at most this many times the deciding one.
 const SHOWN_OVER_OUTER: f32 = 3.0;
 /// Widening of the shown edges over the square root of the samples learned.
@@ -38,6 +43,13 @@ pub(crate) struct TailPace {
     pub(crate) window_s: f64,
 }
 
+/// A factor for the edge that decides and for the one that is shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Both {
+    pub(crate) deciding: f64,
+    pub(crate) shown: f64,
+}
+
 /// One side: distances from the forecast in units of the scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Side {
@@ -46,13 +58,13 @@ pub(crate) struct Side {
     /// Distance exceeded by 0.135 % of the samples, for decisions: it follows slowly, so that one
     /// incident does not hide the next.
     pub(crate) outer: f32,
-    /// Exceedances of the outer edge in the current window.
-    pub(crate) exceeded: f32,
+    /// Exceedances of the outer edge in the current window, in eighths.
+    pub(crate) exceeded: u8,
     /// The same distance as the band shows it: it follows the faster, the more samples were
     /// outside lately.
     pub(crate) shown: f32,
-    /// Exceedances of the shown edge in the current window.
-    pub(crate) shown_exceeded: f32,
+    /// Exceedances of the shown edge in the current window, in eighths.
+    pub(crate) shown_exceeded: u8,
     /// Decaying count of exceedances of the shown edge beyond what is expected.
     pub(crate) excess: f32,
 }
@@ -61,9 +73,9 @@ impl Side {
     const START: Self = Self {
         inner: 2.6,
         outer: 4.6,
-        exceeded: 0.0,
+        exceeded: 0,
         shown: 4.6,
-        shown_exceeded: 0.0,
+        shown_exceeded: 0,
         excess: 0.0,
     };
 
@@ -80,32 +92,41 @@ impl Side {
         at(f64::from(self.inner), f64::from(self.outer), stddevs)
     }
 
-    fn learn(&mut self, z: f64, widening: f64, gain: f64, weight: f64) {
+    fn learn(&mut self, z: f64, widening: Both, gain: f64, weight: Both) {
         let (lo, hi) = INNER_RANGE;
         let inner = f64::from(self.inner);
         let hit = if z > inner { 1.0 } else { 0.0 };
         self.inner = (inner + gain * inner * (hit - BEYOND_2)).clamp(lo, hi) as f32;
-        if z > f64::from(self.outer) * widening {
-            self.exceeded += weight as f32;
+        let eighths = (weight.deciding * EIGHTHS) as u8;
+        if z > f64::from(self.outer) * widening.deciding {
+            self.exceeded = self.exceeded.saturating_add(eighths);
         }
-        if z > f64::from(self.shown) * widening {
-            self.shown_exceeded += weight as f32;
+        if z > f64::from(self.shown) * widening.shown {
+            self.shown_exceeded = self
+                .shown_exceeded
+                .saturating_add((weight.shown * EIGHTHS) as u8);
         }
         let shrink = (1.0 - OUTER_STEP * BEYOND_3) as f32;
         self.outer *= shrink;
-        self.shown *= shrink;
+        let faster = if self.excess < FEW {
+            FASTER_SHRINK
+        } else {
+            1.0
+        };
+        self.shown *= (1.0 - OUTER_STEP * BEYOND_3 * faster) as f32;
         self.excess -= (BEYOND_3 + f64::from(self.excess) / EXCESS_MEMORY) as f32;
     }
 
     fn close_window(&mut self) {
         let step = OUTER_STEP as f32;
-        self.outer *= 1.0 + step * self.exceeded.min(WINDOW_CAP);
-        let hits = self.shown_exceeded.min(WINDOW_CAP);
+        let count = |eighths: u8| f32::from(eighths.min(WINDOW_CAP)) / EIGHTHS as f32;
+        self.outer *= 1.0 + step * count(self.exceeded);
+        let hits = count(self.shown_exceeded);
         self.excess += hits;
         let faster = (1.0 + EXCESS_SPEED * (self.excess - 1.0)).clamp(1.0, FASTEST);
         self.shown *= 1.0 + step * faster * hits;
-        self.exceeded = 0.0;
-        self.shown_exceeded = 0.0;
+        self.exceeded = 0;
+        self.shown_exceeded = 0;
     }
 
     fn bound(&mut self) {
@@ -159,11 +180,11 @@ impl Tails {
         }
     }
 
-    /// Learns from one residual `z`, in units of the scale. `widening` is the factor by which a
-    /// recurring spike widens the band now; `weight` is below 1 in an alarm.
-    pub(crate) fn learn(&mut self, z: f64, widening: f64, weight: f64, dt: f64, pace: &TailPace) {
+    /// Learns from one residual `z`, in units of the scale. `widening` are the factors by which a
+    /// recurring spike widens the deciding and the shown band now; `weight` is below 1 in an alarm.
+    pub(crate) fn learn(&mut self, z: f64, widening: Both, weight: Both, dt: f64, pace: &TailPace) {
         let early = 1.5 / (f64::from(self.learned) + pace.offset);
-        let gain = early.max(pace.slowest).min(pace.fastest) * weight;
+        let gain = early.max(pace.slowest).min(pace.fastest) * weight.deciding;
         self.learned = self.learned.saturating_add(1);
         self.window_s += dt as f32;
         self.above.learn(z, widening, gain, weight);
@@ -189,6 +210,15 @@ mod tests {
         window_s: 600.0,
     };
 
+    const ONE: Both = Both {
+        deciding: 1.0,
+        shown: 1.0,
+    };
+    const ALARM: Both = Both {
+        deciding: 0.25,
+        shown: 0.0,
+    };
+
     /// Quantiles of a two-sided exponential distribution with mean absolute value 1, visited in a
     /// fixed shuffled order: heavier tails than normal.
     fn laplace(i: u64) -> f64 {
@@ -204,7 +234,7 @@ mod tests {
     fn edges_settle_where_the_tail_probabilities_are_normal() {
         let mut tails = Tails::new();
         for i in 0..200_000 {
-            tails.learn(laplace(i), 1.0, 1.0, 60.0, &PACE);
+            tails.learn(laplace(i), ONE, ONE, 60.0, &PACE);
         }
         // exact: -ln(2 * 0.02275) = 3.09 and -ln(2 * 0.00135) = 5.91
         assert!(
@@ -221,14 +251,13 @@ mod tests {
     fn a_burst_cannot_blow_up_the_outer_edge() {
         let mut tails = Tails::new();
         for i in 0..20_000 {
-            tails.learn(laplace(i), 1.0, 1.0, 60.0, &PACE);
+            tails.learn(laplace(i), ONE, ONE, 60.0, &PACE);
         }
         let before = tails;
         for _ in 0..60 {
-            // the weight in an alarm
-            tails.learn(100.0, 1.0, 0.25, 1.0, &PACE);
+            tails.learn(100.0, ONE, ALARM, 1.0, &PACE);
         }
-        tails.learn(0.0, 1.0, 1.0, 600.0, &PACE);
+        tails.learn(0.0, ONE, ONE, 600.0, &PACE);
         assert!(
             tails.above.outer < before.above.outer * 1.7,
             "{before:?} {tails:?}"

@@ -196,6 +196,89 @@ impl Lasting {
     }
 }
 
+/// Mean size of the fast channel's errors over the last samples, in units of its scale: noise that
+/// grew, also where no sample is far outside by itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Restless {
+    /// Running mean of the absolute residual over the scale.
+    pub(crate) mean: f32,
+    /// Running mean of its absolute distance from 1.
+    pub(crate) spread: f32,
+    /// Time spent far away, falling twice as fast inside, s.
+    pub(crate) outside_s: f32,
+}
+
+impl Restless {
+    /// Samples over which the mean runs.
+    const TAU_INTERVALS: f64 = 15.0;
+    /// Distance in spreads at which the test fires, and the least distance.
+    const FAR: f64 = 6.75;
+    const LEAST: f64 = 1.2;
+    /// Residuals are clipped at this many scales: two samples are no burst.
+    const CLIP: f64 = 5.0;
+    /// Noise that lasted this long is the new normal, s.
+    const ACCEPT_S: f32 = 3.0 * 3600.0;
+
+    pub(crate) fn new() -> Self {
+        Self {
+            mean: 1.0,
+            spread: 0.0,
+            outside_s: 0.0,
+        }
+    }
+
+    /// The noise is the new normal: the scale follows until it is there.
+    pub(crate) fn accepted(&self) -> bool {
+        self.outside_s > Self::ACCEPT_S
+    }
+
+    /// Severity, with the sample of this distance (in scales).
+    pub(crate) fn severity(&self, z: f64, m: &crate::channel::Moment) -> f64 {
+        if self.accepted() {
+            0.0
+        } else {
+            self.distance(self.next(z, m))
+        }
+    }
+
+    fn distance(&self, mean: f64) -> f64 {
+        (mean - 1.0) / (Self::FAR * f64::from(self.spread)).max(Self::LEAST)
+    }
+
+    fn next(&self, z: f64, m: &crate::channel::Moment) -> f64 {
+        let mean = f64::from(self.mean);
+        let step = gain(m.counted, Self::TAU_INTERVALS * m.interval);
+        mean + step * (z.abs().min(Self::CLIP) - mean)
+    }
+
+    /// Learns a sample of this distance.
+    pub(crate) fn learn(&mut self, z: f64, m: &crate::channel::Moment) {
+        let mean = self.next(z, m);
+        self.mean = mean as f32;
+        let far = self.distance(mean);
+        let outside = f64::from(self.outside_s);
+        let outside = if far > 1.0 {
+            outside + m.counted
+        } else if far < 0.5 && self.accepted() {
+            0.0
+        } else {
+            (outside - 2.0 * m.counted).max(0.0)
+        };
+        self.outside_s = outside.min(1e9) as f32;
+        let spread = f64::from(self.spread);
+        let settled = m.seen > 400;
+        let now = if settled {
+            (mean - 1.0).abs().min(4.0 * spread)
+        } else {
+            (mean - 1.0).abs()
+        };
+        let step = gain(m.counted, (3.0 * DAY_S).max(400.0 * m.interval))
+            .max(1.0 / (f64::from(m.seen) + 1.0));
+        let damping = if m.alarm && settled { 0.1 } else { 1.0 };
+        self.spread = (spread + step * damping * (now - spread)) as f32;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

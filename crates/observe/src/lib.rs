@@ -1,10 +1,11 @@
-//! From data points to observations: one or a few numbers per point.
+//! From data points to observations: one or a few numbers per point, as a detector judges them. One set of
+//! rules for the stream and for what is tried on recorded data.
 
+use std::borrow::Cow;
 use weir_detect::histogram::{
     Distribution, ExponentialBuckets, Increase, bucket_increase, explicit_quantile,
     exponential_quantile,
 };
-use std::borrow::Cow;
 
 use weir_detect::Rate;
 use weir_model::{MetricKind, Point, PointValue, Temporality};
@@ -14,7 +15,7 @@ const MAX_QUANTILES: usize = 8;
 
 /// What an observation of a series stands for.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Role {
+pub enum Role {
     /// The value of a gauge, or of a sum that can also fall.
     Value,
     /// The increase per second of a counter.
@@ -29,12 +30,14 @@ pub(super) enum Role {
 
 impl Role {
     /// Never below 0, whatever the metric.
-    pub(super) fn never_negative(self) -> bool {
+    #[must_use]
+    pub fn never_negative(self) -> bool {
         matches!(self, Self::Rate | Self::Count)
     }
 
     /// Tells the observations of one series apart in keys.
-    pub(super) fn salt(self) -> u64 {
+    #[must_use]
+    pub fn salt(self) -> u64 {
         match self {
             Self::Value => 0,
             Self::Rate => 1,
@@ -45,7 +48,8 @@ impl Role {
     }
 
     /// The word for it in tags and log lines.
-    pub(super) fn observation(self) -> Cow<'static, str> {
+    #[must_use]
+    pub fn observation(self) -> Cow<'static, str> {
         match self {
             Self::Value => "value".into(),
             Self::Rate | Self::Count => "rate".into(),
@@ -55,7 +59,8 @@ impl Role {
     }
 
     /// Put between the metric's name and the companion's suffix where one metric has several.
-    pub(super) fn infix(self) -> &'static str {
+    #[must_use]
+    pub fn infix(self) -> &'static str {
         match self {
             Self::Value | Self::Rate | Self::Quantile(_) => "",
             Self::Count => ".rate",
@@ -66,41 +71,68 @@ impl Role {
 
 /// What must be remembered of the points before, by the way they are counted.
 #[derive(Debug)]
-pub(super) enum Input {
+pub enum Input {
+    /// A value as it is.
     Gauge,
+    /// A counter since its start.
     Cumulative(Rate),
+    /// A counter since the point before.
     Delta(Rate),
-    CumulativeDistribution(Distribution, Buckets),
+    /// A histogram since its start; the buckets apart, as most series are none.
+    CumulativeDistribution(Distribution, Box<Buckets>),
+    /// A histogram since the point before.
     DeltaDistribution(Distribution),
+    /// A summary.
     Summary,
 }
 
 impl Input {
-    pub(super) fn new(kind: MetricKind) -> Self {
+    /// For a series of which no point is known.
+    #[must_use]
+    pub fn new(kind: MetricKind) -> Self {
         use MetricKind::{ExponentialHistogram, Gauge, Histogram, Sum, Summary};
         match kind {
             Gauge => Self::Gauge,
-            Sum { temporality: Temporality::Delta, .. } => Self::Delta(Rate::new()),
-            Sum { monotonic: true, .. } => Self::Cumulative(Rate::new()),
-            Sum { monotonic: false, .. } => Self::Gauge,
+            Sum {
+                temporality: Temporality::Delta,
+                ..
+            } => Self::Delta(Rate::new()),
+            Sum {
+                monotonic: true, ..
+            } => Self::Cumulative(Rate::new()),
+            Sum {
+                monotonic: false, ..
+            } => Self::Gauge,
             Histogram { temporality } | ExponentialHistogram { temporality } => match temporality {
                 Temporality::Delta => Self::DeltaDistribution(Distribution::new()),
-                _ => Self::CumulativeDistribution(Distribution::new(), Buckets::default()),
+                _ => Self::CumulativeDistribution(Distribution::new(), Box::default()),
             },
             Summary => Self::Summary,
         }
     }
 
-    /// Bytes beside the structure itself.
-    pub(super) fn size(&self) -> usize {
+    /// Reads a word of it.
+    #[must_use]
+    pub fn touch(&self) -> u64 {
         match self {
-            Self::CumulativeDistribution(_, buckets) => buckets.previous.capacity() * 8,
+            Self::Cumulative(rate) | Self::Delta(rate) => rate.touch(),
+            _ => 0,
+        }
+    }
+
+    /// Bytes beside the structure itself.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::CumulativeDistribution(_, buckets) => {
+                size_of::<Buckets>() + buckets.previous.capacity() * 8
+            }
             _ => 0,
         }
     }
 
     /// Calls `see` for each observation the point gives; `quantiles` are those of histograms.
-    pub(super) fn observe(
+    pub fn observe(
         &mut self,
         point: &Point,
         time_ns: i64,
@@ -124,13 +156,18 @@ impl Input {
                 if let Some(rate) = number.and_then(|v| rate.delta(start_ns, time_ns, v)) {
                     let monotonic = matches!(
                         point.series.metric().kind,
-                        MetricKind::Sum { monotonic: true, .. }
+                        MetricKind::Sum {
+                            monotonic: true,
+                            ..
+                        }
                     );
                     see(if monotonic { Role::Rate } else { Role::Value }, rate);
                 }
             }
             Self::CumulativeDistribution(d, buckets) => {
-                let Some((count, sum)) = count_and_sum(&point.value) else { return };
+                let Some((count, sum)) = count_and_sum(&point.value) else {
+                    return;
+                };
                 let increase = d.cumulative(start_ns, time_ns, count, sum);
                 // a late point must not replace the buckets of the newest
                 let newest = increase.is_some() || d.is_newest(time_ns);
@@ -140,7 +177,9 @@ impl Input {
                 }
             }
             Self::DeltaDistribution(d) => {
-                let Some((count, sum)) = count_and_sum(&point.value) else { return };
+                let Some((count, sum)) = count_and_sum(&point.value) else {
+                    return;
+                };
                 let increase = d.delta(start_ns, time_ns, count, sum);
                 report(increase, &mut see);
                 if increase.is_some() {
@@ -164,7 +203,7 @@ impl Input {
 
 /// The buckets of the point before, flat; only kept when quantiles are asked for.
 #[derive(Debug, Default)]
-pub(super) struct Buckets {
+pub struct Buckets {
     /// Where the counts belong; counts of another layout cannot be compared.
     layout: [i32; 5],
     previous: Vec<u64>,
@@ -200,7 +239,7 @@ impl Buckets {
     }
 
     /// Appends them to `out`.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    pub fn encode(&self, out: &mut Vec<u8>) {
         for number in self.layout {
             out.extend_from_slice(&number.to_le_bytes());
         }
@@ -211,8 +250,9 @@ impl Buckets {
         }
     }
 
-    /// Reads what [`Self::encode`] wrote, and what follows it.
-    pub(super) fn decode(mut bytes: &[u8]) -> Option<(Self, &[u8])> {
+    /// Reads what [`Self::encode`] wrote, and what follows it; `None` for anything else.
+    #[must_use]
+    pub fn decode(mut bytes: &[u8]) -> Option<(Self, &[u8])> {
         let mut buckets = Self::default();
         for number in &mut buckets.layout {
             let (chunk, rest) = bytes.split_first_chunk::<4>()?;
@@ -237,15 +277,23 @@ impl Buckets {
 fn flat(value: &PointValue) -> ([i32; 5], Vec<u64>) {
     let length = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
     match value {
-        PointValue::Histogram(h) => {
-            ([i32::MAX, length(h.bucket_counts.len()), 0, 0, 0], h.bucket_counts.clone())
-        }
+        PointValue::Histogram(h) => (
+            [i32::MAX, length(h.bucket_counts.len()), 0, 0, 0],
+            h.bucket_counts.clone(),
+        ),
         PointValue::ExponentialHistogram(h) => {
             let side = |side: &Option<weir_model::Buckets>| {
-                side.as_ref().map_or((0, Vec::new()), |b| (b.offset, b.counts.clone()))
+                side.as_ref()
+                    .map_or((0, Vec::new()), |b| (b.offset, b.counts.clone()))
             };
             let ((positive, up), (negative, down)) = (side(&h.positive), side(&h.negative));
-            let layout = [h.scale, positive, length(up.len()), negative, length(down.len())];
+            let layout = [
+                h.scale,
+                positive,
+                length(up.len()),
+                negative,
+                length(down.len()),
+            ];
             let counts = std::iter::once(h.zero_count).chain(up).chain(down);
             (layout, counts.collect())
         }
@@ -261,8 +309,14 @@ fn quantile_of(value: &PointValue, layout: &[i32; 5], counts: &[u64], q: f64) ->
     let [scale, positive, ups, negative, _] = *layout;
     let (zero, rest) = counts.split_first()?;
     let (up, down) = rest.split_at_checked(usize::try_from(ups).ok()?)?;
-    let positive = ExponentialBuckets { offset: positive, counts: up };
-    let negative = ExponentialBuckets { offset: negative, counts: down };
+    let positive = ExponentialBuckets {
+        offset: positive,
+        counts: up,
+    };
+    let negative = ExponentialBuckets {
+        offset: negative,
+        counts: down,
+    };
     exponential_quantile(scale, *zero, positive, negative, q)
 }
 
