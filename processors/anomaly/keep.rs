@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use weir_core::telemetry::Counter;
 use weir_core::{BuildCtx, Clock, Tasks};
-use weir_detect::{ArchiveWriter, read_archive};
+use weir_detect::{ArchiveWriter, SnapshotError, read_archive};
 
 use super::persist;
 use super::store::{Place, Store};
@@ -72,24 +72,38 @@ impl Keeper {
         let now_s = self.clock.monotonic().as_secs();
         let all = match read_archive(&bytes) {
             Ok(all) => all,
-            Err(error) => {
-                self.damaged.add(1);
-                let aside = persist::set_aside(&self.path, self.clock.unix_ns() / 1_000_000_000);
-                let aside = aside.map_or_else(|e| e.to_string(), |p| p.display().to_string());
-                tracing::error!(file = %self.path.display(), %error, aside, "the state file is set aside; learning afresh");
-                return;
-            }
+            Err(error) => return self.set_aside(&error),
         };
+        let mut other_version = None;
         for series in all {
-            let Ok(tracked) = persist::decode(series.payload, series.name) else {
-                self.damaged.add(1);
-                continue;
+            let tracked = match persist::decode(series.payload, series.name) {
+                Ok(tracked) => tracked,
+                Err(error @ SnapshotError::Version { .. }) => {
+                    other_version = Some(error);
+                    continue;
+                }
+                Err(_) => {
+                    self.damaged.add(1);
+                    continue;
+                }
             };
             // not added: the bounds are smaller than when the file was written
             if self.store.restore(series.key, now_s, tracked) == Place::Added {
                 self.restored.add(1);
             }
         }
+        // the program that wrote it can still read it
+        if let Some(error) = other_version {
+            self.set_aside(&error);
+        }
+    }
+
+    /// Counts the file and puts it out of the way of the next snapshot.
+    fn set_aside(&self, error: &SnapshotError) {
+        self.damaged.add(1);
+        let aside = persist::set_aside(&self.path, self.clock.unix_ns() / 1_000_000_000);
+        let aside = aside.map_or_else(|e| e.to_string(), |p| p.display().to_string());
+        tracing::error!(file = %self.path.display(), %error, aside, "the state file is set aside; learning afresh");
     }
 
     /// Starts a snapshot if it is time for one and none is under way.

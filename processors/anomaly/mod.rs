@@ -225,18 +225,18 @@ impl Anomaly {
     ) -> Finding {
         let local_s = self.calendar.local_s(&mut pass.cursor, time_ns);
         let settings =
-            if stream.role.never_negative() { &self.rate_settings } else { &self.settings };
+            if stream.role().never_negative() { &self.rate_settings } else { &self.settings };
         let learn = self.calendar.learns(time_ns);
         let verdict = stream.state.observe(settings, time_ns, local_s, value, learn);
         let mut finding = Finding::new(verdict);
         // a limit is meant for what a metric measures, not for how often a distribution is fed
         if let Some(rule) = rule
-            && stream.role != Role::Count
+            && stream.role() != Role::Count
         {
             finding.limit(rule, &mut stream.breaches);
         }
         if finding.verdict.alarm_started {
-            stream.alarm_since_ns = time_ns;
+            stream.alarm_began(time_ns);
             self.counters.alarms.add(1);
         }
         finding
@@ -248,10 +248,10 @@ impl Anomaly {
         if self.incidents.is_none() || !(v.alarm_started || v.alarm_ended) {
             return;
         }
-        let key = site.key ^ stream.role.salt();
+        let key = site.key ^ stream.role().salt();
         let member = || Member {
             key,
-            name: format!("{} {}", Tracked::name_of(site.series), stream.role.observation()),
+            name: format!("{} {}", Tracked::name_of(site.series), stream.role().observation()),
             since_ns: site.time_ns,
             direction: direction(finding),
             score: v.score,
@@ -322,7 +322,7 @@ impl Anomaly {
                 Emit::Attributes => {
                     let notable = verdict.in_alarm || verdict.outside != Outside::Inside;
                     if notable || self.bands {
-                        let observation = stream.role.observation();
+                        let observation = stream.role().observation();
                         pass.findings.tag(site.at, finding, &observation, site.worst);
                     }
                 }
@@ -338,7 +338,7 @@ impl Anomaly {
     fn log(&self, site: &Site<'_>, stream: &Stream, finding: &Finding, now_s: u64) {
         let v = &finding.verdict;
         let Some(suppressed) = self.lines.pass(now_s) else { return };
-        let since = u64::try_from(stream.alarm_since_ns).unwrap_or(0);
+        let since = u64::try_from(stream.alarm_since_ns()).unwrap_or(0);
         let mut labels = String::new();
         for (key, value) in site.series.labels().iter() {
             let comma = if labels.is_empty() { "" } else { "," };
@@ -349,7 +349,7 @@ impl Anomaly {
             name = %self.cx.id,
             metric = %site.series.metric().name,
             labels,
-            observation = %stream.role.observation(),
+            observation = %stream.role().observation(),
             value = v.value,
             lower = v.lower,
             upper = v.upper,

@@ -32,7 +32,8 @@ pub(super) fn encode(tracked: &Tracked, out: &mut Vec<u8>) {
             out.push(2);
             rate.encode(out);
         }
-        Input::CumulativeDistribution(distribution, buckets) => {
+        Input::CumulativeDistribution(both) => {
+            let (distribution, buckets) = &**both;
             out.push(3);
             distribution.encode(out);
             buckets.encode(out);
@@ -45,7 +46,7 @@ pub(super) fn encode(tracked: &Tracked, out: &mut Vec<u8>) {
     }
     out.push(u8::try_from(tracked.streams.len()).unwrap_or(u8::MAX));
     for stream in tracked.streams.iter().take(usize::from(u8::MAX)) {
-        let (code, quantile) = match stream.role {
+        let (code, quantile) = match stream.role() {
             Role::Value => (0, 0.0),
             Role::Rate => (1, 0.0),
             Role::Count => (2, 0.0),
@@ -54,7 +55,7 @@ pub(super) fn encode(tracked: &Tracked, out: &mut Vec<u8>) {
         };
         out.push(code);
         out.extend_from_slice(&f64::to_le_bytes(quantile));
-        out.extend_from_slice(&stream.alarm_since_ns.to_le_bytes());
+        out.extend_from_slice(&stream.alarm_since_ns().to_le_bytes());
         out.push(stream.breaches);
         stream.state.encode(out);
     }
@@ -75,9 +76,12 @@ pub(super) fn decode(bytes: &[u8], name: &str) -> Result<Tracked, SnapshotError>
         3 => {
             let (distribution, rest) = Distribution::decode(rest)?;
             let (buckets, rest) = Buckets::decode(rest).ok_or(short)?;
-            (Input::CumulativeDistribution(distribution, Box::new(buckets)), rest)
+            (Input::CumulativeDistribution(Box::new((distribution, buckets))), rest)
         }
-        4 => Distribution::decode(rest).map(|(d, rest)| (Input::DeltaDistribution(d), rest))?,
+        4 => {
+            let (distribution, rest) = Distribution::decode(rest)?;
+            (Input::DeltaDistribution(Box::new(distribution)), rest)
+        }
         5 => (Input::Summary, rest),
         _ => return Err(SnapshotError::Damaged(1)),
     };
@@ -88,7 +92,7 @@ pub(super) fn decode(bytes: &[u8], name: &str) -> Result<Tracked, SnapshotError>
         streams.push(stream);
         rest = after;
     }
-    Ok(Tracked { name: name.into(), input, streams })
+    Ok(Tracked { name: name.into(), input, streams: streams.into() })
 }
 
 fn decode_stream(bytes: &[u8]) -> Result<(Stream, &[u8]), SnapshotError> {
@@ -107,7 +111,7 @@ fn decode_stream(bytes: &[u8]) -> Result<(Stream, &[u8]), SnapshotError> {
     };
     let (state, rest) = State::decode(rest)?;
     let mut stream = Stream::new(role, state);
-    stream.alarm_since_ns = i64::from_le_bytes(*since);
+    stream.alarm_began(i64::from_le_bytes(*since));
     stream.breaches = *breaches;
     Ok((stream, rest))
 }
@@ -178,7 +182,7 @@ pub fn describe(series: &ArchivedSeries<'_>) -> Result<Vec<String>, SnapshotErro
              band +-{:.6} (fast) +-{:.6} (season), day {:.6}; alarms lately {:.1}{}; {} bytes",
             series.key,
             if series.name.is_empty() { "?" } else { series.name },
-            stream.role.observation(),
+            stream.role().observation(),
             l.ready.as_str(),
             l.samples,
             l.age_s / 3600.0,

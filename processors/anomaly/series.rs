@@ -12,22 +12,26 @@ pub(super) const MARK: &str = ".anomaly.";
 /// Length at which the name of a series is cut off, bytes.
 const LONGEST_NAME: usize = 200;
 
+const NS_PER_S: i64 = 1_000_000_000;
+
 /// A series under watch.
 #[derive(Debug)]
 pub(super) struct Tracked {
     /// For people who look into a state file; empty when none is kept.
     pub(super) name: Box<str>,
     pub(super) input: Input,
-    pub(super) streams: Vec<Stream>,
+    /// Most series have one; a list of fixed length is a word smaller than one that can grow.
+    pub(super) streams: Box<[Stream]>,
 }
 
 /// One observation of a series over time.
 #[derive(Debug)]
 pub(super) struct Stream {
-    pub(super) role: Role,
+    /// The role in one word: see [`code`].
+    role: u64,
     pub(super) state: State,
-    /// Time of the sample that began the alarm, Unix ns.
-    pub(super) alarm_since_ns: i64,
+    /// Time of the sample that began the alarm, Unix s.
+    alarm_since_s: u32,
     /// Samples in a row beyond the static threshold, saturating.
     pub(super) breaches: u8,
     companions: Option<Box<Companions>>,
@@ -46,7 +50,7 @@ pub(super) struct Companions {
 
 impl Tracked {
     pub(super) fn new(kind: MetricKind) -> Self {
-        Self { name: Box::default(), input: Input::new(kind), streams: Vec::new() }
+        Self { name: Box::default(), input: Input::new(kind), streams: Box::default() }
     }
 
     /// Reads a word of what a sample needs; see `Store`.
@@ -76,21 +80,56 @@ impl Tracked {
 }
 
 /// The stream of a role, made when it is first seen.
-pub(super) fn stream(streams: &mut Vec<Stream>, role: Role) -> Option<&mut Stream> {
-    let at = streams.iter().position(|s| s.role == role).unwrap_or(streams.len());
+pub(super) fn stream(streams: &mut Box<[Stream]>, role: Role) -> Option<&mut Stream> {
+    let code = code(role);
+    let at = streams.iter().position(|s| s.role == code).unwrap_or(streams.len());
     if at == streams.len() {
         if at >= super::MAX_STREAMS {
             return None;
         }
-        streams.reserve_exact(1);
-        streams.push(Stream::new(role, State::new()));
+        let mut longer = std::mem::take(streams).into_vec();
+        longer.reserve_exact(1);
+        longer.push(Stream::new(role, State::new()));
+        *streams = longer.into_boxed_slice();
     }
     streams.get_mut(at)
 }
 
+/// The roles that are no quantile, by their codes: patterns that are no number.
+const NAMED: [(u64, Role); 4] = [
+    (u64::MAX, Role::Value),
+    (u64::MAX - 1, Role::Rate),
+    (u64::MAX - 2, Role::Count),
+    (u64::MAX - 3, Role::Mean),
+];
+
+/// A role in one word: a quantile by its bits. A quantile that is no number has one code, whatever it is.
+fn code(role: Role) -> u64 {
+    match role {
+        Role::Quantile(quantile) if quantile.is_nan() => f64::NAN.to_bits(),
+        Role::Quantile(quantile) => quantile.to_bits(),
+        named => NAMED.iter().find(|(_, role)| *role == named).map_or(0, |(code, _)| *code),
+    }
+}
+
 impl Stream {
     pub(super) fn new(role: Role, state: State) -> Self {
-        Self { role, state, alarm_since_ns: 0, breaches: 0, companions: None }
+        Self { role: code(role), state, alarm_since_s: 0, breaches: 0, companions: None }
+    }
+
+    pub(super) fn role(&self) -> Role {
+        let named = NAMED.iter().find(|(code, _)| *code == self.role);
+        named.map_or_else(|| Role::Quantile(f64::from_bits(self.role)), |(_, role)| *role)
+    }
+
+    /// An alarm began with a sample of this time, Unix ns. Kept to the second.
+    pub(super) fn alarm_began(&mut self, time_ns: i64) {
+        self.alarm_since_s = u32::try_from(time_ns / NS_PER_S).unwrap_or(0);
+    }
+
+    /// Time of the sample that began the alarm, Unix ns to the second.
+    pub(super) fn alarm_since_ns(&self) -> i64 {
+        i64::from(self.alarm_since_s) * NS_PER_S
     }
 
     /// The companions, made when they are first needed.
@@ -100,7 +139,7 @@ impl Stream {
         bands: bool,
         interner: &Interner,
     ) -> &Companions {
-        let role = self.role;
+        let role = self.role();
         if self.companions.as_ref().is_some_and(|known| known.of != of.stable_hash()) {
             self.companions = None;
         }
@@ -149,5 +188,29 @@ impl Companions {
                 )
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_survives_its_code() {
+        let quantiles = [0.0, 5e-324, 0.5, 0.99, 1.0, -1.0, f64::INFINITY].map(Role::Quantile);
+        let roles = [Role::Value, Role::Rate, Role::Count, Role::Mean].into_iter().chain(quantiles);
+        let mut streams = Box::default();
+        for role in roles {
+            assert_eq!(Stream::new(role, State::new()).role(), role);
+        }
+        for (count, role) in [(1, Role::Mean), (1, Role::Mean), (2, Role::Quantile(0.0))] {
+            let found = stream(&mut streams, role).map(|s| s.role());
+            assert_eq!((found, streams.len()), (Some(role), count));
+        }
+        for payload in 1..20 {
+            let odd = f64::from_bits(u64::MAX - payload);
+            stream(&mut streams, Role::Quantile(odd));
+        }
+        assert_eq!(streams.len(), 3, "one place for quantiles that are no number");
     }
 }

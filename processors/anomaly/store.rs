@@ -1,9 +1,10 @@
 //! The states of all series: bounded, in shards, keyed by the stable hash of a series.
 
+use std::hash::BuildHasher as _;
 use std::hint::black_box;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 
 use super::series::Tracked;
 
@@ -30,7 +31,9 @@ struct Shard {
     bytes: usize,
     /// Most bytes, new series are refused beyond.
     budget: usize,
-    places: HashMap<u64, u32, foldhash::fast::RandomState>,
+    /// Places in `entries`, by the hash of the entry's key: the key itself is there already.
+    places: HashTable<u32>,
+    random: foldhash::fast::RandomState,
     entries: Vec<Entry>,
     /// Where the search for an idle series goes on.
     hand: usize,
@@ -39,9 +42,25 @@ struct Shard {
 
 #[derive(Debug)]
 struct Entry {
-    hash: u64,
-    used_s: u64,
+    key: u64,
+    /// Last use, s on a clock that never goes back.
+    used_s: u32,
     tracked: Tracked,
+}
+
+impl Entry {
+    fn new(key: u64, now_s: u64, tracked: Tracked) -> Self {
+        Self { key, used_s: seconds(now_s), tracked }
+    }
+
+    fn idle_for(&self, seconds: u64, now_s: u64) -> bool {
+        u64::from(self.used_s) + seconds <= now_s
+    }
+}
+
+/// A century and more of seconds in half a word.
+fn seconds(now_s: u64) -> u32 {
+    u32::try_from(now_s).unwrap_or(u32::MAX)
 }
 
 /// What became of a look-up.
@@ -165,7 +184,7 @@ impl Store {
         let Some(shard) = self.shards.get(shard) else { return false };
         for entry in &lock(shard).entries {
             let tracked = &entry.tracked;
-            to.series(entry.hash, &tracked.name, |out| super::persist::encode(tracked, out));
+            to.series(entry.key, &tracked.name, |out| super::persist::encode(tracked, out));
         }
         true
     }
@@ -186,10 +205,10 @@ impl Shard {
     fn warm_up(&self, some: &[Want]) {
         let mut places = [u32::MAX; TOGETHER];
         for (place, want) in places.iter_mut().zip(some) {
-            *place = self.places.get(&want.key).copied().unwrap_or(u32::MAX);
+            *place = self.find(want.key).unwrap_or(u32::MAX);
         }
         let known = || places.iter().filter_map(|place| self.entries.get(*place as usize));
-        black_box(known().map(|entry| entry.used_s ^ entry.tracked.touch()).fold(0, |a, b| a ^ b));
+        black_box(known().map(|entry| entry.tracked.touch()).fold(0, |a, b| a ^ b));
         let streams = || known().filter_map(|entry| entry.tracked.streams.first());
         black_box(streams().map(|stream| stream.state.touch()).fold(0, |a, b| a ^ b));
         black_box(streams().map(|stream| stream.state.touch_season()).fold(0, |a, b| a ^ b));
@@ -205,7 +224,7 @@ impl Shard {
         if let Some((at, place)) = place
             && let Some(entry) = self.entries.get_mut(at)
         {
-            entry.used_s = now_s;
+            entry.used_s = seconds(now_s);
             visit.work(want, &mut entry.tracked);
             if place == Place::Replaced {
                 visit.placed(place);
@@ -215,36 +234,55 @@ impl Shard {
         }
     }
 
+    fn find(&self, key: u64) -> Option<u32> {
+        let same = |at: &u32| self.entries.get(*at as usize).is_some_and(|entry| entry.key == key);
+        self.places.find(self.random.hash_one(key), same).copied()
+    }
+
+    /// Notes that the entry of a key is at this place.
+    fn note(&mut self, key: u64, at: u32) {
+        let Self { places, random, entries, .. } = self;
+        let hash = |at: &u32| entries.get(*at as usize).map_or(0, |e| random.hash_one(e.key));
+        places.insert_unique(random.hash_one(key), at, hash);
+    }
+
+    /// The opposite.
+    fn unnote(&mut self, key: u64, at: usize) {
+        let same = |place: &u32| *place as usize == at;
+        if let Ok(found) = self.places.find_entry(self.random.hash_one(key), same) {
+            found.remove();
+        }
+    }
+
     /// The place of a series; `None` when there is none, or `make` wants none.
     fn place(
         &mut self,
-        hash: u64,
+        key: u64,
         now_s: u64,
         make: impl FnOnce() -> Option<Tracked>,
     ) -> Option<(usize, Place)> {
-        if let Some(at) = self.places.get(&hash) {
-            return Some((*at as usize, Place::Known));
+        if let Some(at) = self.find(key) {
+            return Some((at as usize, Place::Known));
         }
         if self.entries.len() < self.capacity && self.bytes < self.budget {
             let at = self.entries.len();
             let tracked = make()?;
-            self.places.insert(hash, u32::try_from(at).ok()?);
+            self.note(key, u32::try_from(at).ok()?);
             self.bytes += tracked.size();
             if at == self.entries.capacity() {
                 // by an eighth: doubling would leave a third of the list empty on average
                 self.entries.reserve_exact(at / 8 + 16);
             }
-            self.entries.push(Entry { hash, used_s: now_s, tracked });
+            self.entries.push(Entry::new(key, now_s, tracked));
             return Some((at, Place::Added));
         }
         let idle = self.idle(now_s);
         // also asked when there is no place, to tell series that are not watched from those refused
         let tracked = make()?;
         let at = idle?;
-        let entry = self.entries.get_mut(at)?;
-        self.places.remove(&entry.hash);
-        *entry = Entry { hash, used_s: now_s, tracked };
-        self.places.insert(hash, u32::try_from(at).ok()?);
+        self.unnote(self.entries.get(at)?.key, at);
+        *self.entries.get_mut(at)? = Entry::new(key, now_s, tracked);
+        self.note(key, u32::try_from(at).ok()?);
         Some((at, Place::Replaced))
     }
 
@@ -253,7 +291,7 @@ impl Shard {
         for _ in 0..LOOKS.min(self.entries.len()) {
             let at = self.hand;
             self.hand = if at + 1 >= self.entries.len() { 0 } else { at + 1 };
-            if self.entries.get(at)?.used_s + IDLE_S <= now_s {
+            if self.entries.get(at)?.idle_for(IDLE_S, now_s) {
                 return Some(at);
             }
         }
@@ -264,21 +302,25 @@ impl Shard {
         let before = self.entries.len();
         let mut at = 0;
         while let Some(entry) = self.entries.get(at) {
-            if entry.used_s + FORGET_S > now_s {
+            if !entry.idle_for(FORGET_S, now_s) {
                 at += 1;
                 continue;
             }
-            let gone = self.entries.swap_remove(at);
-            self.places.remove(&gone.hash);
+            self.unnote(entry.key, at);
+            self.entries.swap_remove(at);
+            // the last one fills the gap
             if let (Some(moved), Ok(place)) = (self.entries.get(at), u32::try_from(at)) {
-                self.places.insert(moved.hash, place);
+                let key = moved.key;
+                self.unnote(key, self.entries.len());
+                self.note(key, place);
             }
         }
         self.hand = 0;
         self.bytes = self.entries.iter().map(|e| e.tracked.size()).sum();
         if self.entries.len() * 4 < self.entries.capacity() {
             self.entries.shrink_to_fit();
-            self.places.shrink_to_fit();
+            let Self { places, random, entries, .. } = self;
+            places.shrink_to_fit(|at| entries.get(*at as usize).map_or(0, |e| random.hash_one(e.key)));
         }
         before - self.entries.len()
     }
@@ -392,6 +434,27 @@ mod tests {
         for hash in 0..100 {
             let known = touch(&store, hash, FORGET_S * 2) == Place::Known;
             assert_eq!(known, hash % 3 == 2, "{hash}");
+        }
+    }
+
+    /// A plain map beside the store: both know the same series after any visits and sweeps.
+    #[test]
+    fn it_knows_what_a_plain_map_knows() {
+        let store = Store::new(1 << 20, usize::MAX);
+        let mut map = std::collections::HashMap::new();
+        let mut random = 7_u64;
+        for step in 0..20_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            // few keys in one shard at a time, spread over all; two differ in the highest bits only
+            let key = (random >> 59 << 60) | (random >> 40 & 0x3f);
+            let now_s = step * 60;
+            let expected = if map.insert(key, now_s).is_some() { Place::Known } else { Place::Added };
+            assert_eq!(touch(&store, key, now_s), expected, "{step}");
+            if step % 500 == 0 {
+                map.retain(|_, used: &mut u64| *used + FORGET_S > now_s);
+                store.sweep(now_s);
+                assert_eq!(store.size().0, map.len(), "{step}");
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 
 use weir_core::clock::ManualClock;
-use weir_detect::{ArchiveWriter, read_archive};
+use weir_detect::{ArchiveWriter, ArchivedSeries, SnapshotError, read_archive};
 use weir_model::{Histogram, MetricKind, Temporality};
 
 use super::tests::{Rig, at};
@@ -95,6 +95,43 @@ fn a_damaged_file_is_set_aside_and_counted() {
     rig.apply(points(&rig, 100));
     rig.anomaly.stop();
     assert!(file.exists(), "the next snapshot takes its place");
+}
+
+/// What a release before wrote: the version of each state is 2.
+#[test]
+fn a_file_of_another_version_is_set_aside_and_counted_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at(at(0)));
+    let rig = Rig::kept("{}", folder.path(), &clock);
+    for minute in 0..100 {
+        let of = |label: &str| rig.series("cpu", MetricKind::Gauge, label);
+        let value = PointValue::Double(minute as f64);
+        rig.apply(["a", "b", "c"].map(|l| Point::new(of(l), 0, at(minute), value.clone())).into());
+    }
+    rig.anomaly.stop();
+    let file = persist::path(folder.path(), "anomaly/test");
+    let bytes = std::fs::read(&file).unwrap();
+    let mut writer = ArchiveWriter::new();
+    let mut shown = Vec::new();
+    for series in read_archive(&bytes).unwrap() {
+        // version, input, count of streams, then role (9), since (8), breaches (1), state
+        let mut payload = series.payload.to_vec();
+        assert_eq!(payload[21], 3);
+        payload[21] = 2;
+        writer.series(series.key, series.name, |out| out.extend_from_slice(&payload));
+        shown.push(describe(&ArchivedSeries { payload: &payload, ..series }).unwrap_err());
+    }
+    assert_eq!(shown, [SnapshotError::Version { found: 2 }; 3]);
+    let older = writer.finish();
+    std::fs::write(&file, &older).unwrap();
+    let rig = Rig::kept("{}", folder.path(), &clock);
+    assert_eq!(rig.counted("snapshots_damaged"), 1.0);
+    assert_eq!((rig.counted("series"), rig.counted("series_restored")), (0.0, 0.0));
+    let mut left = std::fs::read_dir(folder.path()).unwrap();
+    let aside = left.next().unwrap().unwrap().path();
+    assert!(aside.to_string_lossy().contains(".damaged-"), "{aside:?}");
+    assert_eq!(std::fs::read(aside).unwrap(), older, "as it was");
+    assert!(left.next().is_none());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::{Kind, Outside, Settings};
 
 /// A series that cried this often (decayed count) must cry louder.
-const BUDGET: f64 = 1.5;
+const BUDGET: f64 = 1.3;
 /// Growth of the threshold per alarm above the budget.
 const BUDGET_STEP: f64 = 0.5;
 /// Memory of the alarm budget, s.

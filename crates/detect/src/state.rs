@@ -7,7 +7,7 @@ use crate::season::{Calendar, Season, SeasonSample};
 use crate::tails::Both;
 use crate::view::{FAST_READY, LARGEST, SLOW_READY_S, View};
 use crate::watch::{Flatline, Jumps, Lasting, Restless};
-use crate::{Outside, Ready, Seasonality, Settings, Verdict, WarmUp};
+use crate::{Direction, Outside, Ready, Seasonality, Settings, Verdict, WarmUp};
 
 /// Age from which the fast channel moves along with the season, s.
 const SEASON_STEP_S: f64 = 1.1 * 86_400.0;
@@ -338,13 +338,18 @@ impl State {
             verdict.outside = position;
         }
         let lasting = if view.slow_ready && counts(settings, side(self.lasting.mean)) {
-            self.lasting.severity(view.slow.scale)
+            self.lasting.severity(view.slow.scale) * view.own_part(&view.slow)
         } else {
             0.0
         };
+        // noise has no side
+        let restless = match settings.direction {
+            Direction::Both => view.restless * view.own_part(&view.fast),
+            Direction::Above | Direction::Below => 0.0,
+        };
         let evidence = Evidence {
             lasting,
-            restless: view.restless,
+            restless,
             fast,
             fast_inner: counted(&view.fast, view.inner_severity()),
             slow,

@@ -92,6 +92,12 @@ impl View {
         d.residual.abs() / (d.scale * d.edge * self.widening.deciding).max(self.least)
     }
 
+    /// How much of the least half width the channel's own band makes up; 1 when it is wider. Tests that
+    /// know nothing of the least width are weakened by it.
+    pub(crate) fn own_part(&self, d: &Deviation) -> f64 {
+        (d.scale * d.edge * self.widening.deciding / self.least).min(1.0)
+    }
+
     /// Distance relative to the 2-sigma edge.
     pub(crate) fn inner_severity(&self) -> f64 {
         if !self.fast_ready {

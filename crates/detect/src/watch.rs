@@ -212,7 +212,7 @@ impl Restless {
     /// Samples over which the mean runs.
     const TAU_INTERVALS: f64 = 15.0;
     /// Distance in spreads at which the test fires, and the least distance.
-    const FAR: f64 = 6.75;
+    const FAR: f64 = 7.5;
     const LEAST: f64 = 1.2;
     /// Residuals are clipped at this many scales: two samples are no burst.
     const CLIP: f64 = 5.0;

@@ -1,4 +1,25 @@
 //! What a series with a known story must, and must not, lead to.
+//!
+//! The detector's design ends with a list of tests worth demanding; where each of them is:
+//!
+//! | demanded | test |
+//! |---|---|
+//! | reset storms | `a_storm_of_counter_resets_is_no_anomaly`; `rate::tests::resets_storms_and_gaps` |
+//! | 6 h gap, then return at the same level | `a_gap_and_a_return_at_the_usual_level_raise_no_alarm` |
+//! | interval 60 s to 10 s mid-way | `a_change_of_interval_raises_no_alarm` |
+//! | constant series, then life | `a_constant_that_comes_to_life_is_learned_within_a_day` |
+//! | values of 1e15 with small noise | `large_values_with_small_noise_keep_their_precision` |
+//! | NaN, infinities | `properties::values_that_are_not_numbers_change_nothing`, `properties::any_values_and_times_give_finite_ordered_bands` |
+//! | staleness | processor: `staleness_passes_on_to_the_companions_and_odd_points_pass_untouched` |
+//! | out-of-order points | `properties::late_and_duplicate_samples_change_nothing` |
+//! | daylight-saving change with `timezone` | `local_time_carries_the_season_over_a_clock_change`; processor: `with_a_timezone_the_day_keeps_its_shape_over_a_clock_change` |
+//! | permanent step absorbed within 3 h, coverage above .93 within 12 h | `faults::a_permanent_step_is_absorbed_within_three_hours_and_the_band_is_right_within_twelve` |
+//! | the same anomaly daily is expected by day 4 | `faults::the_same_fault_every_day_is_expected_on_the_fourth_day`, `a_daily_job_is_expected_by_its_fourth_day` |
+//! | state size | bench `goals`, which `cargo test` runs; with the processor's part its bench `anomaly_bytes` |
+//! | ns per sample | bench `goals` in an optimised build (`cargo bench -p weir-detect --bench goals`); not part of `cargo test`, where a time means nothing |
+//! | score monotone in the distance | `properties::the_score_grows_with_the_distance`, `faults::the_score_grows_with_the_distance_from_the_farther_forecast` |
+//! | no learning inside `exclude` | `nothing_is_learned_in_an_excluded_range`; processor: `nothing_is_learned_in_excluded_time` |
+//! | band finite, lower <= upper | `properties::any_values_and_times_give_finite_ordered_bands` |
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;

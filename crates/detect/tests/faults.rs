@@ -5,7 +5,10 @@ mod common;
 
 use common::{DAY, HOUR, MINUTE, Noise, START, Series, alarms, coverage, daily};
 use proptest::prelude::*;
-use weir_detect::{Kind, Settings, State, Verdict, utc_seconds};
+use weir_detect::{Direction, Kind, Settings, State, Verdict, utc_seconds};
+
+/// What a fault adds, from noise.
+type Fault = fn(f64) -> f64;
 
 fn usual(noise: &mut Noise) -> impl FnMut(i64) -> f64 + '_ {
     |t| 100.0 + 30.0 * daily(t) + 2.0 * noise.normal()
@@ -38,8 +41,6 @@ fn a_permanent_step_is_absorbed_within_three_hours_and_the_band_is_right_within_
 
 #[test]
 fn the_band_is_narrow_again_half_a_day_after_a_fault_and_on_the_days_after() {
-    /// What is added, from noise.
-    type Fault = fn(f64) -> f64;
     let faults: [(&str, i64, Fault); 5] = [
         ("spike", 10 * MINUTE, |_| 80.0),
         ("dip", 40 * MINUTE, |_| -40.0),
@@ -96,6 +97,32 @@ fn noise_that_grew_is_a_burst_although_hardly_a_sample_is_far_outside() {
     let later = series.feed((from + 12 * HOUR, from + 36 * HOUR, MINUTE), &mut louder);
     assert!(alarms(&later) <= 2, "{}", alarms(&later));
     assert!(coverage(&later) > 0.98, "{}", coverage(&later));
+}
+
+#[test]
+fn grown_noise_keeps_to_the_settings_of_direction_and_least_width() {
+    let alarms_with = |settings: Settings, fault: Fault| {
+        let mut noise = Noise::new(13);
+        let mut series = Series::new(settings);
+        let from = START + 10 * DAY;
+        series.feed((START, from, MINUTE), usual(&mut noise));
+        let mut other = Noise::new(7);
+        let mut value = |t: i64| usual(&mut noise)(t) + fault(other.normal());
+        alarms(&series.feed((from, from + HOUR, MINUTE), &mut value))
+    };
+    let (dip, burst): (Fault, Fault) = (|_| -25.0, |noise| 8.0 * noise);
+    let above = || Settings {
+        direction: Direction::Above,
+        ..Settings::default()
+    };
+    let wide = || Settings {
+        min_half_width: 60.0,
+        ..Settings::default()
+    };
+    assert!(alarms_with(Settings::default(), dip) > 0);
+    assert_eq!(alarms_with(above(), dip), 0, "nothing was above");
+    assert!(alarms_with(Settings::default(), burst) > 0);
+    assert_eq!(alarms_with(wide(), burst), 0, "within the least width");
 }
 
 #[test]

@@ -1,5 +1,10 @@
 //! A restart in the middle of a series: what follows is answered as if there had been none.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr
+)]
 
 mod common;
 
@@ -122,10 +127,14 @@ fn a_restart_in_the_middle_of_synthetic_series_changes_no_output() {
 /// The labelled series of the evaluation kit, where it is present beside the repository.
 #[test]
 fn a_restart_in_the_middle_of_every_series_of_the_kit_changes_no_output() {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/detection/data");
-    let Ok(manifest) = File::open(data.join("manifest.json")) else {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let beside = ["../../../shared", "../../../../shared"].map(|shared| here.join(shared));
+    let data = beside.map(|shared| shared.join("detection/data"));
+    let Some(data) = data.iter().find(|data| data.is_dir()) else {
+        eprintln!("not compared: the evaluation kit is not here");
         return;
     };
+    let manifest = File::open(data.join("manifest.json")).unwrap();
     let manifest: Vec<serde_json::Value> = serde_json::from_reader(manifest).unwrap();
     for entry in &manifest {
         let path = entry["path"].as_str().unwrap();

@@ -69,7 +69,8 @@ impl Role {
     }
 }
 
-/// What must be remembered of the points before, by the way they are counted.
+/// What must be remembered of the points before, by the way they are counted. Most series are gauges and
+/// sums: what distributions need lies apart.
 #[derive(Debug)]
 pub enum Input {
     /// A value as it is.
@@ -78,10 +79,10 @@ pub enum Input {
     Cumulative(Rate),
     /// A counter since the point before.
     Delta(Rate),
-    /// A histogram since its start; the buckets apart, as most series are none.
-    CumulativeDistribution(Distribution, Box<Buckets>),
+    /// A histogram since its start.
+    CumulativeDistribution(Box<(Distribution, Buckets)>),
     /// A histogram since the point before.
-    DeltaDistribution(Distribution),
+    DeltaDistribution(Box<Distribution>),
     /// A summary.
     Summary,
 }
@@ -104,8 +105,8 @@ impl Input {
                 monotonic: false, ..
             } => Self::Gauge,
             Histogram { temporality } | ExponentialHistogram { temporality } => match temporality {
-                Temporality::Delta => Self::DeltaDistribution(Distribution::new()),
-                _ => Self::CumulativeDistribution(Distribution::new(), Box::default()),
+                Temporality::Delta => Self::DeltaDistribution(Box::default()),
+                _ => Self::CumulativeDistribution(Box::default()),
             },
             Summary => Self::Summary,
         }
@@ -124,10 +125,11 @@ impl Input {
     #[must_use]
     pub fn size(&self) -> usize {
         match self {
-            Self::CumulativeDistribution(_, buckets) => {
-                size_of::<Buckets>() + buckets.previous.capacity() * 8
+            Self::CumulativeDistribution(both) => {
+                size_of::<(Distribution, Buckets)>() + both.1.previous.capacity() * 8
             }
-            _ => 0,
+            Self::DeltaDistribution(_) => size_of::<Distribution>(),
+            Self::Gauge | Self::Cumulative(_) | Self::Delta(_) | Self::Summary => 0,
         }
     }
 
@@ -164,7 +166,8 @@ impl Input {
                     see(if monotonic { Role::Rate } else { Role::Value }, rate);
                 }
             }
-            Self::CumulativeDistribution(d, buckets) => {
+            Self::CumulativeDistribution(both) => {
+                let (d, buckets) = &mut **both;
                 let Some((count, sum)) = count_and_sum(&point.value) else {
                     return;
                 };
