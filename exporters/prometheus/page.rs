@@ -123,7 +123,7 @@ impl Page {
         let mut cumulative = 0_u64;
         let mut below = f64::NEG_INFINITY;
         for (bound, count) in histogram.explicit_bounds.iter().zip(&histogram.bucket_counts) {
-            cumulative = cumulative.saturating_add(*count);
+            cumulative = cumulative.wrapping_add(*count);
             self.bucket(sample, *bound, cumulative, in_bucket(exemplars, below, *bound));
             below = *bound;
         }

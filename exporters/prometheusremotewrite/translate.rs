@@ -247,7 +247,7 @@ fn histogram(rows: &mut Rows, lines: &HistogramLines, point: &Point, h: &Histogr
     }
     let mut cumulative = 0_u64;
     for (id, count) in lines.buckets.iter().zip(&h.bucket_counts) {
-        cumulative = cumulative.saturating_add(*count);
+        cumulative = cumulative.wrapping_add(*count);
         push(*id, cumulative as f64, 0);
     }
     push(lines.infinite, h.count as f64, 0);

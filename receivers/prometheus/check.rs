@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use weir_model::{Interner, Ledger};
+use weir_model::{Interner, Ledger, PointValue};
 use weir_prom::exposition::protobuf::{
     Family, HistogramForms, NativeSample, ProtoError, ProtoSample, ProtoSeries, ProtoVisitor,
     read_families,
@@ -132,11 +132,15 @@ impl FetchedPage {
                 "with another time than the rest of their histogram or summary",
             ),
             (left_out.unusable, "without a usable `le` or `quantile`"),
-            (left_out.invalid, "of histograms whose buckets fall"),
+            (left_out.invalid, "of histograms with a bucket that holds no number"),
         ] {
             if count > 0 {
                 survey.problem(None, format!("{count} samples are left out: {what}"));
             }
+        }
+        let falling = points.iter().filter(|point| falls(&point.value)).count();
+        if falling > 0 {
+            survey.problem(None, format!("the buckets of {falling} histograms fall: a wider bucket counts less than a narrower one"));
         }
         Ok(())
     }
@@ -436,6 +440,12 @@ impl fmt::Display for PageReport {
     }
 }
 
+/// Whether a bucket of the histogram counts less than a narrower one: the difference has wrapped
+/// round.
+fn falls(value: &PointValue) -> bool {
+    matches!(value, PointValue::Histogram(h) if h.bucket_counts.iter().any(|count| *count > h.count))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -480,7 +490,7 @@ mod tests {
             texts,
             [
                 "1 samples are left out: with a time more than ten minutes ahead",
-                "1 samples are left out: of histograms whose buckets fall"
+                "the buckets of 1 histograms fall: a wider bucket counts less than a narrower one"
             ]
         );
     }

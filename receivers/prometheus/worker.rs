@@ -350,7 +350,7 @@ impl Worker {
                 too_far_ahead = left_out.ahead,
                 inconsistent_times = left_out.other_time,
                 without_bound = left_out.unusable,
-                falling_buckets = left_out.invalid,
+                buckets_without_number = left_out.invalid,
                 "samples of a scrape were left out"
             );
         }

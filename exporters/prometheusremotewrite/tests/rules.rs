@@ -369,6 +369,18 @@ async fn classic_histograms_are_cumulative_and_in_order() {
     assert_eq!(find(&series, "latency_seconds_count")[0].samples[0].0.to_bits(), 3.0_f64.to_bits());
 }
 
+/// Counts that wrap round (the receiver makes them of buckets that fall) come out as they were.
+#[tokio::test]
+async fn buckets_that_fall_are_those_of_the_page() {
+    let counts = ["5".to_owned(), (u64::MAX - 1).to_string(), "3".to_owned()];
+    let metrics = json!([{"name": "h", "histogram": {"aggregationTemporality": 2, "dataPoints": [
+        {"timeUnixNano": TIME.to_string(), "count": "6", "sum": 1.0, "explicitBounds": [1.0, 2.0], "bucketCounts": counts}]}}]);
+    let series = series(&sent(&metrics).await);
+    let mut found: Vec<f64> = find(&series, "h_bucket").iter().map(|s| s.samples[0].0).collect();
+    found.sort_by(f64::total_cmp);
+    assert_eq!(found, [3.0, 5.0, 6.0]);
+}
+
 #[tokio::test]
 async fn exemplars_keep_trace_span_and_labels() {
     let series = series(&sent(&every_type()).await);

@@ -173,8 +173,8 @@ impl Groups {
         }
     }
 
-    /// Adds the points of this scrape, and returns how many could not be made because their
-    /// buckets fall.
+    /// Adds the points of this scrape, and returns how many could not be made because
+    /// a bucket holds no number.
     pub(super) fn points(&mut self, points: &mut Vec<Point>) -> usize {
         let mut invalid = 0;
         for id in std::mem::take(&mut self.touched) {
@@ -214,7 +214,7 @@ impl Groups {
     }
 }
 
-/// The buckets of a histogram fall, or its count lies below them.
+/// A bucket of a histogram holds no number.
 struct Invalid;
 
 impl Group {
@@ -340,10 +340,10 @@ impl Group {
         }
         let mut before = 0.0;
         for value in pairs.iter().map(|(_, value)| *value).chain([count]) {
-            if value.is_nan() || value < before {
+            if value.is_nan() {
                 return Err(Invalid);
             }
-            histogram.bucket_counts.push(whole(value - before));
+            histogram.bucket_counts.push(increase(before, value));
             before = value;
         }
         histogram.count = whole(count);
@@ -359,6 +359,21 @@ impl Group {
 )]
 fn whole(count: f64) -> u64 {
     count as u64
+}
+
+/// What the next bucket holds beyond the one before. Of buckets that fall (a target that is read
+/// while it counts) it wraps round, as in the reference: who adds them up again gets those of the
+/// page.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "wraps on purpose; counts are truncated; casts saturate"
+)]
+fn increase(before: f64, value: f64) -> u64 {
+    if value < before {
+        return (value - before) as i64 as u64;
+    }
+    whole(value - before)
 }
 
 /// Float seconds as nanoseconds; anything that is no time becomes 0.

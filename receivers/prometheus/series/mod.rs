@@ -95,7 +95,7 @@ pub(crate) struct LeftOut {
     pub(crate) other_time: u64,
     /// No `le` or `quantile`, or more than 65,535 of them.
     pub(crate) unusable: u64,
-    /// Histograms whose buckets fall.
+    /// Histograms with a bucket that holds no number.
     pub(crate) invalid: u64,
 }
 

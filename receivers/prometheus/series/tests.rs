@@ -249,11 +249,16 @@ fn odd_histograms() {
         ]
     );
     let (lines, outcome) = target.outcome(
-        "# TYPE h histogram\nh_bucket{le=\"1\"} 5\nh_bucket{le=\"2\"} 3\nh_count 6\nh_bucket 1\nh_bucket{le=\"x\"} 1\n",
+        "# TYPE h histogram\nh_bucket{le=\"1\"} 5\nh_bucket{le=\"2\"} 3\nh_count 6\nh_bucket 1\nh_bucket{le=\"x\"} 1\n\
+         # TYPE n histogram\nn_bucket{le=\"1\"} NaN\nn_count 6\n",
     );
     assert!(
-        !lines.iter().any(|line| line.starts_with("h ")),
-        "falling buckets make no point"
+        lines.contains(&format!("h histogram{{}} [1.0, 2.0]/[5, {}, 3] n=6 sum=None @2", u64::MAX - 1)),
+        "the counts of falling buckets wrap round, so that their sums are those of the page: {lines:?}"
+    );
+    assert!(
+        !lines.iter().any(|line| line.starts_with("n ")),
+        "a bucket that holds no number makes no point"
     );
     assert_eq!(
         (outcome.left_out.invalid, outcome.left_out.unusable),
