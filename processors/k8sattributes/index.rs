@@ -2,7 +2,7 @@
 //!
 //! What a pod was known by, and pods that are gone, stay for a while: telemetry comes late.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +10,15 @@ use std::time::Duration;
 use hashbrown::HashTable;
 use weir_kube::{Key, PackedPod, Pod};
 
-type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
-
 /// Place of a pod.
 type Slot = u32;
 
 /// Pods by their identifiers.
 #[derive(Default)]
 pub(super) struct Index {
-    by_key: Map<Key, Slot>,
+    /// Places of the pods that are there now, by the keys in their records.
+    by_key: HashTable<Slot>,
+    hasher: foldhash::fast::RandomState,
     identifiers: Identifiers,
     records: Vec<Option<Record>>,
     free: Vec<Slot>,
@@ -64,9 +64,8 @@ impl Identifiers {
 }
 
 struct Record {
+    key: Key,
     pod: Arc<PackedPod>,
-    /// Seconds since 1970; of two pods with one identifier the later one counts.
-    started: i64,
     /// Of what attributes are made of.
     fingerprint: u64,
 }
@@ -97,12 +96,14 @@ pub(super) enum Change {
     Nothing,
 }
 
-impl Update {
-    fn started(&self) -> i64 {
-        let time = self.pod.started.parse::<jiff::Timestamp>();
-        time.map_or(i64::MIN, |time| time.as_second())
-    }
+/// When a pod was started, in seconds since 1970.
+fn started(pod: &PackedPod) -> i64 {
+    let time = pod.unpack().started.parse::<jiff::Timestamp>();
+    time.map_or(i64::MIN, |time| time.as_second())
 }
+
+/// Records are given place for an eighth more, so that few of them stand empty.
+const GROWTH: usize = 8;
 
 impl Index {
     /// Pods that are there now.
@@ -112,8 +113,21 @@ impl Index {
 
     /// The pod of an identifier.
     pub(super) fn find(&self, identifier: &str) -> Option<Arc<PackedPod>> {
-        let records = self.identifiers.slots(identifier).filter_map(|slot| self.record(slot));
-        records.max_by_key(|record| record.started).map(|record| record.pod.clone())
+        let mut records = self.identifiers.slots(identifier).filter_map(|slot| self.record(slot));
+        let first = records.next()?;
+        // Of several pods with one identifier the one that was started last counts.
+        let (mut last, mut at) = (first, None);
+        for record in records {
+            let (before, this) = (at.unwrap_or_else(|| started(&last.pod)), started(&record.pod));
+            (last, at) = if this >= before { (record, Some(this)) } else { (last, Some(before)) };
+        }
+        Some(last.pod.clone())
+    }
+
+    /// The place of a pod that is there now.
+    fn slot(&self, key: &str) -> Option<Slot> {
+        let is = |slot: &Slot| self.record(*slot).is_some_and(|record| &*record.key == key);
+        self.by_key.find(self.hasher.hash_one(key), is).copied()
     }
 
     fn record(&self, slot: Slot) -> Option<&Record> {
@@ -130,7 +144,7 @@ impl Index {
         identifiers: impl Fn(&Pod) -> Vec<Box<str>>,
     ) -> Change {
         let fingerprint = self.fingerprint(&update);
-        let known = self.by_key.get(key).copied();
+        let known = self.slot(key);
         let known = known.and_then(|slot| Some((slot, self.record(slot)?.pod.unpack())));
         if let Some((slot, before)) = known {
             if before.metadata.uid == update.pod.metadata.uid {
@@ -140,22 +154,32 @@ impl Index {
             // Another pod with the same name.
             self.remove(key, leave_at);
         }
-        let record = Record { started: update.started(), pod: update.packed, fingerprint };
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
-            None => {
-                self.records.push(None);
-                Slot::try_from(self.records.len() - 1).unwrap_or(Slot::MAX)
-            }
+        let slot = self.place(Record { key: key.clone(), pod: update.packed, fingerprint });
+        let (hasher, records) = (&self.hasher, &self.records);
+        let hash = |slot: &Slot| {
+            let record = records.get(*slot as usize).and_then(Option::as_ref);
+            record.map_or(0, |record| hasher.hash_one(&*record.key))
         };
-        if let Some(place) = self.records.get_mut(slot as usize) {
-            *place = Some(record);
-        }
-        self.by_key.insert(key.clone(), slot);
+        self.by_key.insert_unique(hasher.hash_one(&**key), slot, hash);
         for identifier in update.identifiers {
             self.identifiers.add(&identifier, slot);
         }
         Change::Added
+    }
+
+    /// A place for a record.
+    fn place(&mut self, record: Record) -> Slot {
+        if let Some(slot) = self.free.pop()
+            && let Some(free) = self.records.get_mut(slot as usize)
+        {
+            *free = Some(record);
+            return slot;
+        }
+        if self.records.len() == self.records.capacity() {
+            self.records.reserve_exact(self.records.len() / GROWTH + GROWTH);
+        }
+        self.records.push(Some(record));
+        Slot::try_from(self.records.len() - 1).unwrap_or(Slot::MAX)
     }
 
     fn renew(
@@ -166,12 +190,11 @@ impl Index {
         before: &[Box<str>],
         leave_at: Duration,
     ) -> Change {
-        let started = update.started();
         let Some(record) = self.records.get_mut(slot as usize).and_then(Option::as_mut) else {
             return Change::Nothing;
         };
-        let same = record.fingerprint == fingerprint && record.started == started;
-        *record = Record { pod: update.packed, started, fingerprint };
+        let same = record.fingerprint == fingerprint;
+        (record.pod, record.fingerprint) = (update.packed, fingerprint);
         for gone in before.iter().filter(|text| !update.identifiers.contains(text)) {
             self.leaving.push_back((leave_at, Leaving::Identifier(gone.clone(), slot)));
         }
@@ -184,13 +207,13 @@ impl Index {
 
     /// A pod is gone; it is known until `leave_at`.
     pub(super) fn remove(&mut self, key: &Key, leave_at: Duration) -> Change {
-        match self.by_key.remove(key) {
-            Some(slot) => {
-                self.leaving.push_back((leave_at, Leaving::Pod(slot)));
-                Change::Deleted
-            }
-            None => Change::Nothing,
+        let Some(slot) = self.slot(key) else { return Change::Nothing };
+        let hash = self.hasher.hash_one(&**key);
+        if let Ok(found) = self.by_key.find_entry(hash, |other| *other == slot) {
+            found.remove();
         }
+        self.leaving.push_back((leave_at, Leaving::Pod(slot)));
+        Change::Deleted
     }
 
     /// Forgets what has stayed long enough; whether that was anything.
@@ -229,6 +252,6 @@ impl Index {
         if !update.annotations {
             pod.metadata.annotations.clear();
         }
-        self.by_key.hasher().hash_one(&pod)
+        self.hasher.hash_one(&pod)
     }
 }

@@ -71,6 +71,11 @@ impl Keep {
     pub(crate) fn new(wanted: impl Fn(&TargetLabels) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(wanted))
     }
+
+    /// Leaves what is wanted.
+    fn retain(&self, targets: &mut Vec<TargetLabels>) {
+        targets.retain(|target| self.0(target));
+    }
 }
 
 impl std::fmt::Debug for Keep {
@@ -127,7 +132,7 @@ pub(crate) fn start(
         let work = ecs::run(i, config.clone(), cx.clone(), updates.clone(), stop.clone());
         cx.tasks.spawn(&task("ecs"), work);
     }
-    start_kubernetes(sources.kubernetes, &task("kubernetes"), cx, &updates, &stop);
+    start_kubernetes(sources, &task("kubernetes"), cx, &updates, &stop);
     // Without mechanisms there is nobody to send, and the task ends at once.
     drop(updates);
     cx.tasks.spawn(
@@ -139,29 +144,32 @@ pub(crate) fn start(
 
 #[cfg(feature = "kubernetes")]
 fn start_kubernetes(
-    configs: &[KubernetesSdConfig],
+    sources: &Sources<'_>,
     task: &str,
     cx: &BuildCtx,
     updates: &mpsc::Sender<Vec<Group>>,
     stop: &Stop,
 ) {
-    for (i, config) in configs.iter().enumerate() {
-        cx.tasks.spawn(
-            task,
-            kubernetes::run(i, config.clone(), cx.clone(), updates.clone(), stop.clone()),
-        );
+    for (i, config) in sources.kubernetes.iter().enumerate() {
+        let way = kubernetes::Way {
+            updates: updates.clone(),
+            keep: sources.keep.cloned(),
+            stop: stop.clone(),
+        };
+        let work = kubernetes::run(i, config.clone(), cx.clone(), way);
+        cx.tasks.spawn(task, work);
     }
 }
 
 #[cfg(not(feature = "kubernetes"))]
 fn start_kubernetes(
-    configs: &[KubernetesSdConfig],
+    sources: &Sources<'_>,
     task: &str,
     _: &BuildCtx,
     _: &mpsc::Sender<Vec<Group>>,
     _: &Stop,
 ) {
-    if !configs.is_empty() {
+    if !sources.kubernetes.is_empty() {
         tracing::error!(
             "{task}: this build has no Kubernetes support; build it with the feature `kubernetes`"
         );
@@ -220,7 +228,7 @@ fn apply(groups: &mut BTreeMap<String, Group>, update: Vec<Group>, keep: Option<
     let mut changed = false;
     for mut group in update {
         if let Some(keep) = keep {
-            group.targets.retain(|target| keep.0(target));
+            keep.retain(&mut group.targets);
         }
         changed |= if group.targets.is_empty() {
             groups.remove(&group.source).is_some()

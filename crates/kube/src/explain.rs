@@ -1,9 +1,10 @@
 //! Errors of the API in words that say what to do.
 
+use kube::Error;
 use kube::core::Status;
-use kube::runtime::watcher;
 
 use crate::objects::Resource;
+use crate::source::Failure;
 
 /// An error with its causes, which the client library leaves out of the first line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
@@ -21,8 +22,8 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Why a watch does not work, and what would help.
-pub(crate) fn explain(resource: Resource, error: &watcher::Error) -> String {
-    match status(error) {
+pub(crate) fn explain(resource: Resource, failure: &Failure) -> String {
+    match status(failure) {
         Some(status) if status.code == 403 => {
             let (group, name) = (resource.group(), resource.plural());
             format!(
@@ -36,16 +37,16 @@ pub(crate) fn explain(resource: Resource, error: &watcher::Error) -> String {
             status.message
         ),
         Some(status) => format!("the API server answers {}: {}", status.code, status.message),
-        None => chain(error),
+        None => match &failure.why {
+            Some(why) => format!("{}: {}", failure.what, chain(why)),
+            None => failure.what.to_owned(),
+        },
     }
 }
 
-fn status(error: &watcher::Error) -> Option<&Status> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => Some(status),
+fn status(failure: &Failure) -> Option<&Status> {
+    match &failure.why {
+        Some(Error::Api(status)) => Some(status),
         _ => None,
     }
 }
@@ -60,8 +61,11 @@ mod tests {
         let said = "pods is forbidden: User \"system:serviceaccount:weir:weir\" cannot list \
                     resource \"pods\" in API group \"\" at the cluster scope";
         let status = Status::failure(said, "Forbidden").with_code(403).boxed();
-        let error = watcher::Error::InitialListFailed(kube::Error::Api(status));
-        let text = explain(Resource::Pod, &error);
+        let failed = |why| Failure {
+            what: "failed to start watching object",
+            why,
+        };
+        let text = explain(Resource::Pod, &failed(Some(Error::Api(status))));
         assert!(text.starts_with(said), "{text}");
         assert!(
             text.contains("verbs list and watch on the resource pods of the API group \"\""),
@@ -70,7 +74,17 @@ mod tests {
         let status = Status::failure("Unauthorized", "Unauthorized")
             .with_code(401)
             .boxed();
-        let text = explain(Resource::Pod, &watcher::Error::WatchError(status));
+        let text = explain(Resource::Pod, &failed(Some(Error::Api(status))));
         assert!(text.contains("credentials"), "{text}");
+        let closed = std::io::Error::other("closed");
+        let text = explain(Resource::Pod, &failed(Some(Error::ReadEvents(closed))));
+        assert!(
+            text.starts_with("failed to start watching object: ") && text.contains("closed"),
+            "{text}"
+        );
+        assert_eq!(
+            explain(Resource::Pod, &failed(None)),
+            "failed to start watching object"
+        );
     }
 }

@@ -7,7 +7,9 @@ mod access;
 mod ask;
 mod cluster;
 mod explain;
+mod list;
 mod objects;
+mod source;
 mod watch;
 
 pub use access::{Access, Server};

@@ -7,14 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use futures_util::future::select_all;
-use futures_util::stream::BoxStream;
-use futures_util::{StreamExt as _, TryStreamExt as _};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::ApiResource;
-use kube::core::DynamicResourceScope;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client};
+use kube::Client;
 use tokio::sync::{Notify, watch as signal};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -22,7 +15,8 @@ use tracing::{info, warn};
 
 use crate::cluster::{Query, lock};
 use crate::explain::explain;
-use crate::objects::{MetadataWire, Pool, Resource, Slim, Wire};
+use crate::objects::{Pool, Resource, Slim, Wire};
+use crate::source::{Event, Failure, Source};
 
 /// `namespace/name`; without a namespace `/name`.
 pub type Key = Arc<str>;
@@ -31,9 +25,6 @@ pub type Key = Arc<str>;
 pub fn key(namespace: &str, name: &str) -> String {
     format!("{namespace}/{name}")
 }
-
-/// Objects of one answer to a list: whole objects are large, and only a part of them is kept.
-const PAGE: u32 = 100;
 
 /// The same failure is told once in this time.
 const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -89,8 +80,21 @@ struct Dirty {
 pub struct Changes {
     dirty: Arc<Dirty>,
     listed: signal::Receiver<bool>,
+    /// All keys, for the first answer.
+    all: Weak<dyn Keys>,
     /// Whether the listener has been told that the first listing is complete.
     begun: bool,
+}
+
+/// What has keys.
+trait Keys: Send + Sync {
+    fn keys(&self) -> BTreeSet<Key>;
+}
+
+impl<T: Slim> Keys for Shared<T> {
+    fn keys(&self) -> BTreeSet<Key> {
+        lock(&self.objects).keys().cloned().collect()
+    }
 }
 
 impl Changes {
@@ -101,9 +105,14 @@ impl Changes {
             // Nobody watches any more.
             return std::future::pending().await;
         }
+        if !std::mem::replace(&mut self.begun, true) {
+            // First forgotten, then listed: what changes meanwhile is told again.
+            lock(&self.dirty.keys).clear();
+            return self.all.upgrade().map(|all| all.keys()).unwrap_or_default();
+        }
         loop {
             let keys = std::mem::take(&mut *lock(&self.dirty.keys));
-            if !keys.is_empty() || !std::mem::replace(&mut self.begun, true) {
+            if !keys.is_empty() {
                 return keys;
             }
             self.dirty.wake.notified().await;
@@ -141,7 +150,7 @@ impl<T: Slim> Watch<T> {
 
     /// Keys of all objects.
     pub fn keys(&self) -> BTreeSet<Key> {
-        lock(&self.shared.objects).keys().cloned().collect()
+        self.shared.keys()
     }
 
     /// Number of objects.
@@ -162,13 +171,12 @@ impl<T: Slim> Watch<T> {
     /// Tells of changes from now on, of all objects first.
     pub fn changes(&self) -> Changes {
         let dirty = Arc::<Dirty>::default();
-        // First in the list, then filled: what changes meanwhile is told twice at worst.
         lock(&self.shared.listeners).push(Arc::downgrade(&dirty));
-        let keys: Vec<Key> = lock(&self.shared.objects).keys().cloned().collect();
-        lock(&dirty.keys).extend(keys);
+        let all: Arc<dyn Keys> = self.shared.clone();
         Changes {
             dirty,
             listed: self.shared.listed.subscribe(),
+            all: Arc::downgrade(&all),
             begun: false,
         }
     }
@@ -215,104 +223,61 @@ pub(crate) fn start<T: Slim>(
     let keeper = Keeper {
         shared: shared.clone(),
         resource,
-        listing: HashSet::new(),
+        unseen: HashSet::new(),
         pool: Pool::default(),
         told: None,
     };
-    let events = events(client, resource, query, T::METADATA_ONLY);
-    let work = keeper.run(events, ended.clone());
+    let source = Source::new(client, resource, query, T::METADATA_ONLY);
+    let work = keeper.run(source, ended.clone());
     let alive = Arc::new(ended.drop_guard());
     (Watch { shared, alive }, work)
-}
-
-/// What the API tells of a query, boxed, so that there are two of the client's watchers in the
-/// program and not one for each kind of objects.
-fn events(client: Client, resource: Resource, query: &Query, metadata_only: bool) -> Events {
-    let mut settings = watcher::Config::default().page_size(PAGE);
-    if !query.labels.is_empty() {
-        settings = settings.labels(&query.labels);
-    }
-    if !query.fields.is_empty() {
-        settings = settings.fields(&query.fields);
-    }
-    if metadata_only {
-        let events = watcher(api(client, resource, query), settings).default_backoff();
-        return events.map_ok(of_metadata).boxed();
-    }
-    watcher(api(client, resource, query), settings)
-        .default_backoff()
-        .boxed()
-}
-
-/// The API of these objects.
-fn api<K>(client: Client, resource: Resource, query: &Query) -> Api<K>
-where
-    K: kube::Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
-{
-    let kind = resource.api();
-    match &query.namespace {
-        Some(namespace) => Api::namespaced_with(client, namespace, &kind),
-        None => Api::all_with(client, &kind),
-    }
-}
-
-type Events = BoxStream<'static, Result<Event<Wire>, watcher::Error>>;
-
-fn of_metadata(event: Event<MetadataWire>) -> Event<Wire> {
-    match event {
-        Event::Init => Event::Init,
-        Event::InitApply(object) => Event::InitApply(object.into()),
-        Event::InitDone => Event::InitDone,
-        Event::Apply(object) => Event::Apply(object.into()),
-        Event::Delete(object) => Event::Delete(object.into()),
-    }
 }
 
 /// Brings what the API tells into the shared state.
 struct Keeper<T> {
     shared: Arc<Shared<T>>,
     resource: Resource,
-    /// What a listing under way has named.
-    listing: HashSet<Key>,
+    /// What was there when the listing under way began and has not been named by it.
+    unseen: HashSet<Key>,
     pool: Pool,
     /// The last failure that was told, and when.
     told: Option<(String, Instant)>,
 }
 
 impl<T: Slim> Keeper<T> {
-    async fn run(mut self, mut events: Events, ended: CancellationToken) {
-        loop {
-            let event = tokio::select! {
-                () = ended.cancelled() => return,
-                event = events.next() => event,
-            };
-            match event {
-                None => return,
-                Some(Ok(event)) => self.take(event),
-                Some(Err(error)) => self.failed(&error),
+    async fn run(mut self, mut source: Source, ended: CancellationToken) {
+        let work = async {
+            loop {
+                let step = source.step(&mut |event| self.take(event)).await;
+                if let Err(failure) = step {
+                    self.failed(&failure);
+                    tokio::time::sleep(source.pause()).await;
+                }
             }
-        }
+        };
+        // What is cut off here is not used again.
+        ended.run_until_cancelled(work).await;
     }
 
-    fn take(&mut self, event: Event<Wire>) {
+    fn take(&mut self, event: Event) {
         match event {
-            Event::Init => self.listing.clear(),
-            Event::InitApply(object) => {
+            Event::Begun => self.unseen = lock(&self.shared.objects).keys().cloned().collect(),
+            Event::Listed(object) => {
                 let key = self.put(object);
-                self.listing.insert(key);
+                self.unseen.remove(&key);
             }
-            Event::InitDone => {
-                let listing = std::mem::take(&mut self.listing);
-                self.retain(&listing);
+            Event::Done => {
+                let gone = std::mem::take(&mut self.unseen);
+                self.remove(&gone);
                 self.worked();
                 self.shared.listed.send_replace(true);
             }
-            Event::Apply(object) => {
+            Event::Put(object) => {
                 self.put(object);
                 self.worked();
             }
-            Event::Delete(object) => {
-                let removed = lock(&self.shared.objects).remove_entry(&*key_of(&object.metadata));
+            Event::Gone(object) => {
+                let removed = lock(&self.shared.objects).remove_entry(&*key_of(&object));
                 if let Some((key, _)) = removed {
                     self.changed(&[key]);
                 }
@@ -322,7 +287,7 @@ impl<T: Slim> Keeper<T> {
     }
 
     fn put(&mut self, object: Wire) -> Key {
-        let name = key_of(&object.metadata);
+        let name = key_of(&object);
         let new = T::slim(object, self.resource, &mut self.pool);
         let mut objects = lock(&self.shared.objects);
         let key = match objects.get_key_value(name.as_str()) {
@@ -338,18 +303,21 @@ impl<T: Slim> Keeper<T> {
     }
 
     /// Forgets what a new listing does not name.
-    fn retain(&mut self, listing: &HashSet<Key>) {
-        let gone: Vec<Key> = lock(&self.shared.objects)
-            .extract_if(|key, _| !listing.contains(key))
-            .map(|(key, _)| key)
-            .collect();
-        if !gone.is_empty() {
-            self.changed(&gone);
+    fn remove(&mut self, gone: &HashSet<Key>) {
+        if gone.is_empty() {
+            return;
         }
+        lock(&self.shared.objects).retain(|key, _| !gone.contains(key));
+        let gone: Vec<Key> = gone.iter().cloned().collect();
+        self.changed(&gone);
     }
 
     fn changed(&self, keys: &[Key]) {
         self.shared.version.fetch_add(1, Ordering::AcqRel);
+        if !*self.shared.listed.borrow() {
+            // The first answer names everything.
+            return;
+        }
         lock(&self.shared.listeners).retain(|listener| match listener.upgrade() {
             Some(dirty) => {
                 lock(&dirty.keys).extend(keys.iter().cloned());
@@ -368,8 +336,8 @@ impl<T: Slim> Keeper<T> {
         }
     }
 
-    fn failed(&mut self, error: &watcher::Error) {
-        let why = explain(self.resource, error);
+    fn failed(&mut self, failure: &Failure) {
+        let why = explain(self.resource, failure);
         let now = Instant::now();
         let old = |(text, when): &(String, Instant)| *text != why || now - *when >= TELL_EVERY;
         if self.told.as_ref().is_none_or(old) {
@@ -383,7 +351,6 @@ impl<T: Slim> Keeper<T> {
     }
 }
 
-fn key_of(metadata: &ObjectMeta) -> String {
-    let part = |part: &Option<String>| part.clone().unwrap_or_default();
-    key(&part(&metadata.namespace), &part(&metadata.name))
+fn key_of(object: &Wire) -> String {
+    key(&object.metadata.namespace, &object.metadata.name)
 }

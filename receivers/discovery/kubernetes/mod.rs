@@ -22,7 +22,7 @@ use weir_core::{BuildCtx, Stop};
 use weir_kube::{Access, Changes, Cluster, Key, Query, Resource, Server, Slim, Watch, any};
 
 use super::config::{KubernetesSdConfig, Role};
-use super::{Group, TargetLabels};
+use super::{Group, Keep, TargetLabels};
 use labels::Attached;
 
 /// Where a pod finds the name of its own namespace.
@@ -31,14 +31,17 @@ const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/names
 /// Most groups of an update: the labels of thousands of pods are not there all at once.
 const TOGETHER: usize = 64;
 
+/// Where the groups of an entry go.
+#[derive(Clone)]
+pub(super) struct Way {
+    pub(super) updates: mpsc::Sender<Vec<Group>>,
+    /// Which targets are wanted: nothing is remembered of an object that has none of them.
+    pub(super) keep: Option<Keep>,
+    pub(super) stop: Stop,
+}
+
 /// Watches what the role needs until `stop`. Without a cluster there are no targets, and one line says so.
-pub(super) async fn run(
-    at: usize,
-    config: KubernetesSdConfig,
-    cx: BuildCtx,
-    updates: mpsc::Sender<Vec<Group>>,
-    stop: Stop,
-) {
+pub(super) async fn run(at: usize, config: KubernetesSdConfig, cx: BuildCtx, way: Way) {
     let cluster = match access(&config) {
         Ok(access) => Cluster::of(&access, &cx).await,
         Err(reason) => Err(reason),
@@ -72,8 +75,7 @@ pub(super) async fn run(
             cluster: cluster.clone(),
             namespace,
             config: &config,
-            updates: updates.clone(),
-            stop: stop.clone(),
+            way: way.clone(),
         };
         follow(scope)
     });
@@ -139,8 +141,7 @@ struct Scope<'a> {
     cluster: Arc<Cluster>,
     namespace: Option<String>,
     config: &'a KubernetesSdConfig,
-    updates: mpsc::Sender<Vec<Group>>,
-    stop: Stop,
+    way: Way,
 }
 
 /// The objects of a role with those that they are joined with.
@@ -290,7 +291,7 @@ impl Scope<'_> {
         let mut published: HashMap<Key, u64, foldhash::fast::RandomState> = HashMap::default();
         loop {
             let (of, keys) = tokio::select! {
-                () = self.stop.stopped() => return,
+                () = self.way.stop.stopped() => return,
                 change = any(&mut changes) => change,
             };
             listed[of] = true;
@@ -300,7 +301,10 @@ impl Scope<'_> {
             }
             let mut groups = Vec::new();
             for key in std::mem::take(&mut due) {
-                let targets = view.targets(&key);
+                let mut targets = view.targets(&key);
+                if let Some(keep) = &self.way.keep {
+                    keep.retain(&mut targets);
+                }
                 let hash = published.hasher().hash_one(&targets);
                 let old = match targets.is_empty() {
                     true => published.remove(&key),
@@ -314,12 +318,12 @@ impl Scope<'_> {
                 }
                 if groups.len() == TOGETHER {
                     let groups = std::mem::take(&mut groups);
-                    if self.updates.send(groups).await.is_err() {
+                    if self.way.updates.send(groups).await.is_err() {
                         return;
                     }
                 }
             }
-            if !groups.is_empty() && self.updates.send(groups).await.is_err() {
+            if !groups.is_empty() && self.way.updates.send(groups).await.is_err() {
                 return;
             }
         }

@@ -1,16 +1,17 @@
 //! The parts of objects that are kept.
 
+mod bytes;
 mod network;
 mod node;
+mod packed;
 mod pod;
 mod wire;
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::ApiResource;
-use kube::core::GroupVersionKind;
+use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use network::{
@@ -18,10 +19,10 @@ pub use network::{
     Subset, TargetRef,
 };
 pub use node::{Address, Node};
-pub use pod::{Container, PackedPod, Pod, Port};
-pub(crate) use wire::MetadataWire;
+pub use packed::PackedPod;
+pub use pod::{Container, Pod, Port};
 pub use wire::Wire;
-use wire::or_default;
+use wire::{WireMetadata, or_default};
 
 /// Kinds of objects that are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,10 +72,16 @@ impl Resource {
         }
     }
 
-    pub(crate) fn api(self) -> ApiResource {
-        let kind = format!("{self:?}");
-        let kind = GroupVersionKind::gvk(self.group(), "v1", &kind);
-        ApiResource::from_gvk_with_plural(&kind, self.plural())
+    /// The path of these objects in a namespace, or of all.
+    pub(crate) fn path(self, namespace: Option<&str>) -> String {
+        let root = match self.group() {
+            "" => "/api/v1".to_owned(),
+            group => format!("/apis/{group}/v1"),
+        };
+        match namespace {
+            Some(namespace) => format!("{root}/namespaces/{namespace}/{}", self.plural()),
+            None => format!("{root}/{}", self.plural()),
+        }
     }
 }
 
@@ -87,32 +94,55 @@ pub trait Slim: PartialEq + Send + Sync + 'static {
     fn slim(wire: Wire, resource: Resource, pool: &mut Pool) -> Self;
 }
 
+/// Bytes that several objects have, behind one address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Shared(Arc<Box<[u8]>>);
+
+impl Shared {
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Borrow<[u8]> for Shared {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// Bytes that objects of one watch have in common, kept once.
 #[derive(Debug, Default)]
 pub struct Pool {
-    known: HashSet<Arc<[u8]>>,
+    known: HashSet<Shared>,
     /// Size at which those that nobody holds any more are dropped.
     sweep_at: usize,
 }
 
 impl Pool {
     /// These bytes, shared with whoever has the same.
-    pub fn share(&mut self, bytes: &[u8]) -> Arc<[u8]> {
+    fn share(&mut self, bytes: &[u8]) -> Shared {
         if let Some(known) = self.known.get(bytes) {
             return known.clone();
         }
         if self.known.len() >= self.sweep_at {
-            self.known.retain(|bytes| Arc::strong_count(bytes) > 1);
+            self.known.retain(|bytes| Arc::strong_count(&bytes.0) > 1);
             self.sweep_at = (2 * self.known.len()).max(64);
         }
-        let new: Arc<[u8]> = bytes.into();
+        let new = Shared(Arc::new(bytes.into()));
         self.known.insert(new.clone());
         new
     }
 }
 
+/// A time in the one form that RFC 3339 has of it in seconds; empty if it is none.
+fn rfc3339(time: &str) -> String {
+    let time = time.parse::<Timestamp>();
+    time.map(|time| time.to_string()).unwrap_or_default()
+}
+
 /// An object that another belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Owner {
     /// Its kind, such as `ReplicaSet`.
     pub kind: String,
@@ -121,6 +151,7 @@ pub struct Owner {
     /// Its uid.
     pub uid: String,
     /// Whether it manages the object.
+    #[serde(deserialize_with = "or_default")]
     pub controller: bool,
 }
 
@@ -142,22 +173,23 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    pub(crate) fn of(metadata: ObjectMeta) -> Self {
-        let owners = metadata.owner_references.unwrap_or_default().into_iter();
+    fn of(metadata: WireMetadata) -> Self {
+        let WireMetadata {
+            name,
+            namespace,
+            uid,
+            labels,
+            annotations,
+            owner_references,
+            ..
+        } = metadata;
         Self {
-            name: metadata.name.unwrap_or_default(),
-            namespace: metadata.namespace.unwrap_or_default(),
-            uid: metadata.uid.unwrap_or_default(),
-            labels: metadata.labels.unwrap_or_default(),
-            annotations: metadata.annotations.unwrap_or_default(),
-            owners: owners
-                .map(|owner| Owner {
-                    kind: owner.kind,
-                    name: owner.name,
-                    uid: owner.uid,
-                    controller: owner.controller == Some(true),
-                })
-                .collect(),
+            name,
+            namespace,
+            uid,
+            labels,
+            annotations,
+            owners: owner_references,
         }
     }
 

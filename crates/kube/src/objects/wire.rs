@@ -1,53 +1,21 @@
 //! What is read of objects, of whatever kind: one type for all kinds, so that the client's code for
 //! lists and watches is in the program once. What a kind does not have stays empty.
 
-use kube::api::ApiResource;
-use kube::core::DynamicResourceScope;
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-
+use super::Owner;
 use super::network::{EndpointPort, ServicePort, SliceEndpoint, Subset};
 use super::node::Address;
 use super::pod::Port;
-
-/// A type that is read from the API.
-macro_rules! wire {
-    ($name:ident, metadata only: $only:literal) => {
-        impl kube::Resource for $name {
-            type DynamicType = ApiResource;
-            type Scope = DynamicResourceScope;
-
-            fn kind(kind: &ApiResource) -> std::borrow::Cow<'_, str> {
-                kind.kind.as_str().into()
-            }
-            fn group(kind: &ApiResource) -> std::borrow::Cow<'_, str> {
-                kind.group.as_str().into()
-            }
-            fn version(kind: &ApiResource) -> std::borrow::Cow<'_, str> {
-                kind.version.as_str().into()
-            }
-            fn plural(kind: &ApiResource) -> std::borrow::Cow<'_, str> {
-                kind.plural.as_str().into()
-            }
-            fn metadata_api() -> bool {
-                $only
-            }
-            fn meta(&self) -> &ObjectMeta {
-                &self.metadata
-            }
-            fn meta_mut(&mut self) -> &mut ObjectMeta {
-                &mut self.metadata
-            }
-        }
-    };
-}
 
 /// An object of any kind as the API gives it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Wire {
-    pub(crate) metadata: ObjectMeta,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) metadata: WireMetadata,
     #[serde(deserialize_with = "or_default")]
     pub(super) spec: Spec,
     #[serde(deserialize_with = "or_default")]
@@ -63,23 +31,34 @@ pub struct Wire {
     #[serde(deserialize_with = "or_default")]
     pub(super) ports: Vec<EndpointPort>,
 }
-wire!(Wire, metadata only: false);
 
-/// An object of which only the metadata are asked for.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct MetadataWire {
-    metadata: ObjectMeta,
-}
-wire!(MetadataWire, metadata only: true);
-
-impl From<MetadataWire> for Wire {
-    fn from(MetadataWire { metadata }: MetadataWire) -> Self {
-        Self {
-            metadata,
-            ..Self::default()
-        }
+impl Wire {
+    /// The version of the object.
+    pub(crate) fn version(&self) -> String {
+        self.metadata.resource_version.clone()
     }
+}
+
+/// `metadata` of an object.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct WireMetadata {
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) name: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) namespace: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) uid: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) resource_version: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) creation_timestamp: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) labels: BTreeMap<String, String>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) annotations: BTreeMap<String, String>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) owner_references: Vec<Owner>,
 }
 
 /// `spec` of pods, services, ingresses and nodes.

@@ -9,8 +9,8 @@ use weir_core::{BuildCtx, ComponentId, ComponentKind, Deadline, Stop};
 use weir_testkit::KubernetesApi;
 
 use super::super::super::config::{AttachMetadata, KubernetesSdConfig, Role, Selector};
-use super::super::super::{Group, TargetLabels};
-use super::super::run;
+use super::super::super::{Group, Keep, TargetLabels};
+use super::super::{Way, run};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -21,6 +21,7 @@ struct Discovery {
     updates: mpsc::Receiver<Vec<Group>>,
     sender: mpsc::Sender<Vec<Group>>,
     groups: BTreeMap<String, Vec<TargetLabels>>,
+    keep: Option<Keep>,
 }
 
 impl Discovery {
@@ -33,6 +34,7 @@ impl Discovery {
             updates,
             sender,
             groups: BTreeMap::new(),
+            keep: None,
         }
     }
 
@@ -41,13 +43,12 @@ impl Discovery {
             api_server: api.url(),
             ..config
         };
-        let work = run(
-            at,
-            config,
-            self.cx.clone(),
-            self.sender.clone(),
-            self.stop.clone(),
-        );
+        let way = Way {
+            updates: self.sender.clone(),
+            keep: self.keep.clone(),
+            stop: self.stop.clone(),
+        };
+        let work = run(at, config, self.cx.clone(), way);
         self.cx.tasks.spawn("discovery", work);
     }
 
@@ -323,6 +324,28 @@ async fn entries_share_one_watch_of_a_query_and_selectors_go_to_the_api() {
     assert!(api.wait(LIMIT, |api| api.open_watches() == 2).await);
     discovery.stop.stop(Deadline::after(Duration::ZERO));
     assert!(api.wait(LIMIT, |api| api.open_watches() == 0).await);
+}
+
+#[tokio::test]
+async fn of_targets_that_nobody_wants_nothing_is_sent() {
+    let api = KubernetesApi::start().await.unwrap();
+    for (name, ip) in [("a", "10.0.0.1"), ("b", "10.0.0.2")] {
+        api.put("pods", pod(name, "n1", ip, ("ReplicaSet", "r")));
+    }
+    let mut discovery = Discovery::new();
+    // One of the two ports of one of the two pods.
+    discovery.keep = Some(Keep::new(|target| {
+        target.contains(&("__address__".into(), "10.0.0.2:81".into()))
+    }));
+    discovery.start(0, &api, role(Role::Pod));
+    discovery.until(|groups| !groups.is_empty()).await;
+    let source = "kubernetes/0/pod/shop/b";
+    assert_eq!(discovery.groups.keys().collect::<Vec<_>>(), [source]);
+    assert_eq!(discovery.groups[source].len(), 1);
+    // It loses what was wanted: its group goes; the other one never was there.
+    api.put("pods", pod("a", "n1", "10.0.0.3", ("ReplicaSet", "r")));
+    api.put("pods", pod("b", "n1", "10.0.0.4", ("ReplicaSet", "r")));
+    discovery.until(BTreeMap::is_empty).await;
 }
 
 /// 1,000 pods come, change and go, while connections break and versions expire.
