@@ -1,16 +1,21 @@
 //! How the API is reached.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderName;
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue, Request};
+use kube::client::{Body, ClientBuilder};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use tower::util::MapRequestLayer;
 use weir_config::{Environment as _, ProcessEnvironment};
 
+use crate::cluster::lock;
 use crate::explain::chain;
 
 /// A way to reach the API, with its credentials.
@@ -123,8 +128,38 @@ impl Access {
                 .headers
                 .push((HeaderName::from_static("user-agent"), value));
         }
-        Client::try_from(config).map_err(|e| chain(&e))
+        with_token_file(config)
     }
+}
+
+/// A client of this configuration that reads the file with its token for each request, as a token
+/// that was renewed counts at once; the library's own does so once a minute. A file that is gone leaves
+/// the token that was read last.
+fn with_token_file(mut config: Config) -> Result<Client, String> {
+    let auth = &mut config.auth_info;
+    // What the library prefers to a file.
+    let other = auth.username.is_some() || auth.token.is_some();
+    let Some(file) = auth.token_file.take_if(|_| !other) else {
+        return Client::try_from(config).map_err(|e| chain(&e));
+    };
+    let header = move || {
+        let token = std::fs::read_to_string(&file).map_err(|e| format!("{file}: {e}"))?;
+        let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
+        let mut value = value.map_err(|e| format!("{file}: {e}"))?;
+        value.set_sensitive(true);
+        Ok::<_, String>(value)
+    };
+    let last = Arc::new(Mutex::new(header()?));
+    let layer = MapRequestLayer::new(move |mut request: Request<Body>| {
+        let mut last = lock(&last);
+        if let Ok(value) = header() {
+            *last = value;
+        }
+        request.headers_mut().insert(AUTHORIZATION, last.clone());
+        request
+    });
+    let builder = ClientBuilder::try_from(config).map_err(|e| chain(&e))?;
+    Ok(builder.with_layer(&layer).build())
 }
 
 impl Server {
@@ -160,4 +195,52 @@ fn certificates(pem: &str) -> Result<Vec<Vec<u8>>, String> {
     let all = CertificateDer::pem_slice_iter(pem.as_bytes());
     let all: Result<Vec<_>, _> = all.map(|one| one.map(|one| one.to_vec())).collect();
     all.map_err(|e| format!("the certificate authorities cannot be read: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use weir_testkit::KubernetesApi;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_renewed_token_counts_at_the_next_request() {
+        let api = KubernetesApi::start().await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, "first\n").unwrap();
+        let server = Server {
+            url: api.url(),
+            token_file: file.to_str().unwrap().to_owned(),
+            ..Server::default()
+        };
+        let client = Access::Server(Box::new(server)).client("").await.unwrap();
+        let ask = async || {
+            let request = Request::get("/api/v1/pods").body(Vec::new()).unwrap();
+            client.request_text(request).await.unwrap();
+            api.asked().pop().unwrap().authorization
+        };
+        assert_eq!(ask().await, "Bearer first");
+        std::fs::write(&file, "second").unwrap();
+        assert_eq!(ask().await, "Bearer second");
+        // The file may be gone: its last token is used.
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(ask().await, "Bearer second");
+    }
+
+    #[tokio::test]
+    async fn a_token_file_that_is_missing_is_an_error_that_names_it() {
+        let server = Server {
+            url: "http://127.0.0.1:1".to_owned(),
+            token_file: "/nowhere/token".to_owned(),
+            ..Server::default()
+        };
+        let error = Access::Server(Box::new(server))
+            .client("")
+            .await
+            .err()
+            .unwrap();
+        assert!(error.contains("/nowhere/token"), "{error}");
+    }
 }

@@ -12,7 +12,7 @@ use weir_core::{Deadline, Stop, Tasks};
 
 /// Path of a target, and what one of is to stand in the reason of its failure. The job is to have
 /// `label_value_length_limit: 4096`; sizes go by the default body limit.
-pub const EVIL_TARGETS: [(&str, &[&str]); 24] = [
+pub const EVIL_TARGETS: [(&str, &[&str]); 26] = [
     ("/huge-body", &["body size limit", "no answer from"]),
     ("/endless-body", &["body size limit", "no answer from"]),
     ("/many-samples", &["body size limit", "no answer from"]),
@@ -24,6 +24,8 @@ pub const EVIL_TARGETS: [(&str, &[&str]); 24] = [
     ("/redirect-loop", &["more than 10 redirects"]),
     ("/cut-body", &["failed"]),
     ("/closed", &["failed"]),
+    ("/unavailable", &["server returned HTTP status 503"]),
+    ("/accepted", &["server returned HTTP status 202"]),
     ("/html", &["line 1: expected a metric name"]),
     ("/cut-line", &["line 2: "]),
     ("/no-eof", &["does not end with `# EOF`"]),
@@ -156,6 +158,9 @@ async fn answer(stream: &mut TcpStream, path: &str, bomb: &[u8]) -> io::Result<(
             return stream.write_all(b"a 1\nb 2\n").await;
         }
         "/closed" => return Ok(()),
+        // With pages that would be good otherwise.
+        "/unavailable" => return status(stream, "503 Service Unavailable").await,
+        "/accepted" => return status(stream, "202 Accepted").await,
         "/html" => b"<html><body>a 1</body></html>\n".to_vec(),
         "/cut-line" => b"a 1\nb{x=\"".to_vec(),
         "/no-eof" => {
@@ -191,6 +196,14 @@ async fn head(stream: &mut TcpStream, more: &str) -> io::Result<()> {
         "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/plain; version=0.0.4\r\n{more}\r\n"
     );
     stream.write_all(head.as_bytes()).await
+}
+
+/// A good page with another status.
+async fn status(stream: &mut TcpStream, status: &str) -> io::Result<()> {
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: text/plain; version=0.0.4\r\n\r\na 1\n"
+    );
+    stream.write_all(answer.as_bytes()).await
 }
 
 /// Sends blocks until the other side has enough.

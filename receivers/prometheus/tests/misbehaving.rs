@@ -92,7 +92,7 @@ async fn other_targets_know_nothing_of_misbehaving_ones() {
         assert_eq!(value(&points, "up"), up, "{instance}");
         *seen.entry(instance).or_default() += 1;
     }
-    assert_eq!(seen.len(), 19, "{seen:?}");
+    assert_eq!(seen.len(), 21, "{seen:?}");
     assert!(seen.values().all(|count| (4..=8).contains(count)), "{seen:?}");
     scraper.end().await;
 }

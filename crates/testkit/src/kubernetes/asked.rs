@@ -17,6 +17,8 @@ pub struct Asked {
     pub labels: String,
     /// Whether only metadata are wanted.
     pub metadata_only: bool,
+    /// The header `Authorization`.
+    pub authorization: String,
     pub(super) version: String,
     pub(super) limit: usize,
     pub(super) from: usize,

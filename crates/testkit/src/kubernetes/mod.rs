@@ -244,13 +244,16 @@ async fn serve(state: &State, mut stream: TcpStream) -> io::Result<()> {
             .and_then(|line| line.split(' ').nth(1))
             .unwrap_or("/")
             .to_owned();
-        let accept = lines.filter_map(|line| line.split_once(": "));
-        let accept = accept
-            .filter(|(name, _)| name.eq_ignore_ascii_case("accept"))
-            .map(|(_, value)| value.to_owned())
-            .next()
-            .unwrap_or_default();
-        let asked = Asked::of(&target, &accept);
+        let headers: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(": ")).collect();
+        let header = |wanted: &str| {
+            let mut all = headers.iter();
+            let found = all.find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+            found.map_or_else(String::new, |(_, value)| (*value).to_owned())
+        };
+        let asked = Asked {
+            authorization: header("authorization"),
+            ..Asked::of(&target, &header("accept"))
+        };
         let answer = {
             let mut world = lock(&state.world);
             if world.drops > 0 {

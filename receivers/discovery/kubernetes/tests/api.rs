@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use weir_core::{BuildCtx, ComponentId, ComponentKind, Deadline, Stop};
 use weir_testkit::KubernetesApi;
 
-use super::super::super::config::{AttachMetadata, KubernetesSdConfig, Role, Selector};
+use super::super::super::config::{AttachMetadata, KubernetesSdConfig, Namespaces, Role, Selector};
 use super::super::super::{Group, Keep, TargetLabels};
 use super::super::{Way, run};
 
@@ -324,6 +324,43 @@ async fn entries_share_one_watch_of_a_query_and_selectors_go_to_the_api() {
     assert!(api.wait(LIMIT, |api| api.open_watches() == 2).await);
     discovery.stop.stop(Deadline::after(Duration::ZERO));
     assert!(api.wait(LIMIT, |api| api.open_watches() == 0).await);
+}
+
+#[tokio::test]
+async fn only_the_namespaces_of_an_entry_are_asked_for() {
+    let api = KubernetesApi::start().await.unwrap();
+    for namespace in ["shop", "bank", "other"] {
+        let mut pod = pod("web", "n1", "10.0.0.1", ("ReplicaSet", "r"));
+        pod["metadata"]["namespace"] = json!(namespace);
+        api.put("pods", pod);
+    }
+    let mut discovery = Discovery::new();
+    let config = KubernetesSdConfig {
+        namespaces: Namespaces {
+            names: vec!["shop".to_owned(), "bank".to_owned()],
+            own_namespace: false,
+        },
+        ..role(Role::Pod)
+    };
+    discovery.start(0, &api, config);
+    let sources = ["kubernetes/0/pod/bank/web", "kubernetes/0/pod/shop/web"];
+    discovery.until(|groups| groups.len() == 2).await;
+    assert_eq!(discovery.groups.keys().collect::<Vec<_>>(), sources);
+    assert!(api.wait(LIMIT, |api| api.open_watches() == 2).await);
+    // Neither a list nor a watch goes beyond them: roles in the two namespaces are permission enough.
+    let asked = api.asked();
+    let mut places: Vec<(&str, &str)> = asked
+        .iter()
+        .map(|asked| (asked.verb.as_str(), asked.namespace.as_str()))
+        .collect();
+    places.sort_unstable();
+    let expected = [
+        ("list", "bank"),
+        ("list", "shop"),
+        ("watch", "bank"),
+        ("watch", "shop"),
+    ];
+    assert_eq!(places, expected);
 }
 
 #[tokio::test]

@@ -43,6 +43,9 @@ pub struct NativeSample<'a> {
 /// What is wrong with a native histogram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadNative {
+    /// The buckets are of a kind whose bounds the exposition does not carry, such as -53, own bounds.
+    #[error("the schema {0} is not one of buckets that grow by a factor")]
+    Schema(i32),
     /// Spans and buckets do not fit.
     #[error("spans are for {spans} buckets, there are {buckets}")]
     Count {
@@ -362,31 +365,28 @@ impl<'a> Histogram<'a> {
         &'a self,
         timestamp_ms: Option<i64>,
     ) -> std::result::Result<NativeSample<'a>, BadNative> {
+        // Finer ones than 8 are reserved for the same kind.
+        if !(-4..=52).contains(&self.schema) {
+            return Err(BadNative::Schema(self.schema));
+        }
         let float = self.count_float > 0.0 || self.zero_count_float > 0.0;
+        let one = |of: f64, or: u64| if float { truncated(of) } else { or };
         let timed = |exemplar: &&ProtoExemplar<'_>| exemplar.timestamp_ms.is_some();
         let exemplars: Vec<&ProtoExemplar<'a>> = if self.exemplars.is_empty() {
-            self.buckets
+            let all = self
+                .buckets
                 .iter()
-                .filter_map(|bucket| bucket.exemplar.as_ref())
-                .filter(timed)
-                .collect()
+                .filter_map(|bucket| bucket.exemplar.as_ref());
+            all.filter(timed).collect()
         } else {
             self.exemplars.iter().filter(timed).collect()
         };
         Ok(NativeSample {
-            count: if float {
-                truncated(self.count_float)
-            } else {
-                self.count
-            },
+            count: one(self.count_float, self.count),
             sum: self.sum,
             schema: self.schema,
             zero_threshold: self.zero_threshold,
-            zero_count: if float {
-                truncated(self.zero_count_float)
-            } else {
-                self.zero_count
-            },
+            zero_count: one(self.zero_count_float, self.zero_count),
             positive: self.positive.dense(float)?,
             negative: self.negative.dense(float)?,
             timestamp_ms,

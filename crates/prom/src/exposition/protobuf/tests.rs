@@ -269,6 +269,10 @@ fn pages_that_are_refused() {
         bytes(13, &[2, 0]),
     ]
     .concat();
+    let schema = |schema: i64| {
+        let span = bytes(12, &varint(2, 1));
+        [varint(5, wire::zigzag(schema)), span, bytes(13, &[2])].concat()
+    };
     let twice = [label("a", "1"), label("a", "2"), bytes(2, &double(1, 1.0))].concat();
     for (body, message) in [
         (page(&[family("", 0, &[])]), "metric family 1 has no name"),
@@ -287,6 +291,14 @@ fn pages_that_are_refused() {
         (
             page(&[family("x", 4, &[bytes(7, &back)])]),
             "native histogram `x`: spans overlap",
+        ),
+        (
+            page(&[family("x", 4, &[bytes(7, &schema(-53))])]),
+            "native histogram `x`: the schema -53 is not one of buckets that grow by a factor",
+        ),
+        (
+            page(&[family("x", 4, &[bytes(7, &schema(-5))])]),
+            "native histogram `x`: the schema -5 is not one of buckets that grow by a factor",
         ),
         (
             page(&[family("x", 1, &[twice])]),
