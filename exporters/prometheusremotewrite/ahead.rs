@@ -77,10 +77,10 @@ impl Ahead {
             }));
         };
         drop(metrics);
-        let items = requests.items();
+        let (items, begun) = (requests.items(), self.exporter.own.now());
         match on_disk(log, move |log| log.append(&requests)).await {
             Ok(Some(place)) => {
-                self.exporter.own.log_written(place.length());
+                self.exporter.own.log_written(place.length(), begun);
                 let left = Left { place, items };
                 Ok(Box::new(Logged { exporter, log: log.clone(), left, kept: true }))
             }
@@ -148,10 +148,11 @@ struct Logged {
 impl Logged {
     async fn send(&mut self) -> Result<(), Reject> {
         let place: Place = self.left.place;
+        let begun = self.exporter.own.now();
         let requests = on_disk(&self.log, move |log| log.read(place)).await;
         let result = match requests {
             Ok(requests) => {
-                self.exporter.own.log_read(place.length());
+                self.exporter.own.log_read(place.length(), begun);
                 self.exporter.deliver_requests(&requests, None).await
             }
             Err(error) => {
@@ -163,10 +164,11 @@ impl Logged {
         // What is given up only because the program stops is sent after the next start.
         let stopping = self.exporter.draining.has_begun();
         self.kept = stopping && matches!(&result, Err((_, why)) if why.is_retryable());
-        if !self.kept
-            && let Err(error) = on_disk(&self.log, move |log| log.done(place)).await
-        {
-            self.exporter.own.log_done_failed(&error);
+        if !self.kept {
+            self.exporter.own.log_done();
+            if let Err(error) = on_disk(&self.log, move |log| log.done(place)).await {
+                self.exporter.own.log_done_failed(&error);
+            }
         }
         result.map_err(|(items, why)| self.exporter.result(items, why))
     }

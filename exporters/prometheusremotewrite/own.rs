@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use weir_core::telemetry::{Counter, Gauge};
+use weir_core::telemetry::{Counter, Gauge, Histogram};
 use weir_core::{BuildCtx, Clock, Fold, Reject, Telemetry};
 
 use super::labels::Refused;
 use super::pack::Counts;
 use super::send::Written;
+
+/// Bounds of the latencies of the log on disk, in milliseconds.
+const LATENCIES: [f64; 12] =
+    [0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1_000.0, 5_000.0];
 
 const PREFIX: &str = "otelcol_exporter_prometheusremotewrite_";
 
@@ -32,6 +36,9 @@ pub(crate) struct Own {
     wal_writes_failures: Counter,
     wal_bytes_read: Counter,
     wal_bytes_written: Counter,
+    wal_lag: Gauge,
+    wal_read_latency: Histogram,
+    wal_write_latency: Histogram,
     label_sets: Gauge,
     label_bytes: Gauge,
     endpoint: String,
@@ -48,6 +55,9 @@ impl Own {
         };
         let gauge =
             |name: &str, help: &str| cx.telemetry.gauge(&format!("{PREFIX}{name}"), help, &labels);
+        let latency = |name: &str, help: &str| {
+            cx.telemetry.histogram(&format!("{PREFIX}{name}"), help, &LATENCIES, &labels)
+        };
         gauge("consumers", "Requests sent in parallel").set(i64::try_from(consumers).unwrap_or(i64::MAX));
         Self {
             sent_batches: counter("sent_batches", "Requests delivered"),
@@ -65,6 +75,9 @@ impl Own {
             wal_writes_failures: counter("wal_writes_failures", "Batches that could not be written"),
             wal_bytes_read: counter("wal_bytes_read", "Bytes read from the log on disk"),
             wal_bytes_written: counter("wal_bytes_written", "Bytes written to the log on disk"),
+            wal_lag: gauge("wal_lag", "Batches in the log on disk that were not delivered"),
+            wal_read_latency: latency("wal_read_latency", "Milliseconds to read a batch from the log on disk"),
+            wal_write_latency: latency("wal_write_latency", "Milliseconds to write a batch to the log on disk"),
             label_sets: gauge("label_sets", "Label sets kept, of all series and their lines"),
             label_bytes: gauge("label_bytes", "Bytes of the label sets kept"),
             endpoint: endpoint.to_owned(),
@@ -164,6 +177,7 @@ impl Own {
             batches,
             "Opened the log on disk"
         );
+        self.wal_lag.add(i64::try_from(batches).unwrap_or(i64::MAX));
         if damaged > 0 {
             self.wal_reads_failures.add(1);
             tracing::warn!(
@@ -188,7 +202,19 @@ impl Own {
         );
     }
 
-    pub(crate) fn log_written(&self, bytes: u64) {
+    /// Now, for the time that the log takes.
+    pub(crate) fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    fn since(&self, begun: Duration) -> f64 {
+        self.now().saturating_sub(begun).as_secs_f64() * 1_000.0
+    }
+
+    /// A batch was written to the log, from `begun` on.
+    pub(crate) fn log_written(&self, bytes: u64, begun: Duration) {
+        self.wal_write_latency.observe(self.since(begun));
+        self.wal_lag.add(1);
         self.wal_writes.add(1);
         self.wal_bytes_written.add(bytes);
     }
@@ -197,7 +223,14 @@ impl Own {
         self.wal_writes_failures.add(1);
     }
 
-    pub(crate) fn log_read(&self, bytes: u64) {
+    /// A batch of the log needs no more delivery.
+    pub(crate) fn log_done(&self) {
+        self.wal_lag.add(-1);
+    }
+
+    /// A batch was read from the log, from `begun` on.
+    pub(crate) fn log_read(&self, bytes: u64, begun: Duration) {
+        self.wal_read_latency.observe(self.since(begun));
         self.wal_reads.add(1);
         self.wal_bytes_read.add(bytes);
     }

@@ -110,8 +110,7 @@ impl LabelSets {
                 *extra = Extra { described, refs: None };
             }
         }
-        let (sets, hasher) = (&self.sets, &self.hasher);
-        let rehash = |id: &u32| sets.get(*id as usize).map_or(0, |set| hasher.hash_one(set));
+        let rehash = hash_of(&self.sets, &self.hasher);
         self.by_content.insert_unique(hash, id, rehash);
         Ok(id)
     }
@@ -236,12 +235,16 @@ impl LabelSets {
         stored.shrink();
         (self.stored, self.sets, self.freed) = (stored, sets, 0);
         self.by_content = HashTable::with_capacity(live);
-        let (sets, hasher) = (&self.sets, &self.hasher);
-        let hash = |id: &u32| sets.get(*id as usize).map_or(0, |set| hasher.hash_one(set));
+        let hash = hash_of(&self.sets, &self.hasher);
         for (id, _) in (0_u32..).zip(&self.uses).filter(|(_, uses)| **uses > 0) {
-            self.by_content.insert_unique(hash(&id), id, hash);
+            self.by_content.insert_unique(hash(&id), id, &hash);
         }
     }
+}
+
+/// The hash of the set of a number.
+fn hash_of(sets: &[StoredSet], hasher: &impl BuildHasher) -> impl Fn(&u32) -> u64 {
+    move |id| sets.get(*id as usize).map_or(0, |set| hasher.hash_one(set))
 }
 
 /// Names and values of encoded labels.

@@ -161,6 +161,10 @@ async fn what_was_acknowledged_is_sent_after_a_restart() {
         for number in 0..5 {
             stage.consume(numbered(&cx, number)).await.unwrap();
         }
+        let of_log = |cx: &weir_core::BuildCtx, name: &str| {
+            cx.telemetry.total(&format!("otelcol_exporter_prometheusremotewrite_wal_{name}"))
+        };
+        assert_eq!((of_log(&cx, "lag"), of_log(&cx, "write_latency")), (5.0, 5.0));
         if !kill {
             stage.drain(Deadline::after(Duration::from_secs(5))).await;
         }
@@ -174,6 +178,8 @@ async fn what_was_acknowledged_is_sent_after_a_restart() {
         stage.drain(Deadline::after(Duration::from_secs(5))).await;
         assert_eq!(numbers(&up), [0, 1, 2, 3, 4, 5]);
         assert_eq!(cx.telemetry.total("otelcol_exporter_sent_metric_points"), 6.0);
+        assert_eq!(of_log(&cx, "lag"), 0.0);
+        assert_eq!((of_log(&cx, "write_latency"), of_log(&cx, "read_latency")), (1.0, 6.0));
         drop(stage);
         let (_, left) = Log::open(folder.path(), 1 << 30).unwrap();
         assert!(left.is_empty(), "{left:?}");
