@@ -207,7 +207,10 @@ impl Source {
                 Ok(())
             }
             Err(why) => {
-                self.state = State::Known(version);
+                // An API server says it here or in the watch that it no longer has the version.
+                if !matches!(&why, Error::Api(status) if status.code == GONE) {
+                    self.state = State::Known(version);
+                }
                 Err(Failure::of("failed to start watching object")(why))
             }
         }

@@ -35,6 +35,8 @@ struct World {
     log: Vec<Event>,
     /// Watches may not start before this version.
     expired: u64,
+    /// Those are answered with a status, not with an event of the watch.
+    refuses_expired: bool,
     /// Raised to cut all watches.
     cuts: u64,
     /// Raised to send a bookmark.
@@ -152,6 +154,12 @@ impl KubernetesApi {
     pub fn cut(&self) {
         self.world().cuts += 1;
         self.notify();
+    }
+
+    /// From now on a watch of an expired version is refused at once; without it the watch begins
+    /// and tells so. API servers do either.
+    pub fn refuse_expired(&self) {
+        self.world().refuses_expired = true;
     }
 
     /// Forgets what was before, so that no watch can go on from there, and closes all watches.
@@ -315,7 +323,9 @@ fn answer(world: &World, asked: &Asked) -> Option<(u16, Value)> {
         return Some((403, status(403, "Forbidden", &message)));
     }
     if verb == "watch" {
-        return None;
+        let from: u64 = asked.version.parse().unwrap_or_default();
+        let refused = world.refuses_expired && from < world.expired;
+        return refused.then(|| (410, status(410, "Expired", "too old resource version")));
     }
     let all = world.objects.iter().filter(|((of, ..), _)| of == resource);
     let wanted: Vec<&Value> = all

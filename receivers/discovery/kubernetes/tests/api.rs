@@ -437,6 +437,21 @@ async fn churned_pods_are_targets_once_and_none_is_left_over() {
     }
 }
 
+/// An API server that refuses a watch whose version it no longer has, instead of saying so in it.
+#[tokio::test]
+async fn a_watch_that_is_refused_as_too_old_lists_again() {
+    let api = KubernetesApi::start().await.unwrap();
+    api.refuse_expired();
+    api.put("pods", pod("web", "n1", "10.0.0.1", ("ReplicaSet", "r")));
+    let mut discovery = Discovery::new();
+    discovery.start(0, &api, role(Role::Pod));
+    discovery.until(|groups| groups.len() == 1).await;
+    assert!(api.wait(LIMIT, |api| api.open_watches() == 1).await);
+    api.put("pods", pod("late", "n1", "10.0.0.2", ("ReplicaSet", "r")));
+    api.expire();
+    discovery.until(|groups| groups.len() == 2).await;
+}
+
 #[tokio::test]
 async fn a_list_that_is_forbidden_is_tried_again() {
     let api = KubernetesApi::start().await.unwrap();
