@@ -181,7 +181,10 @@ impl Source {
                 break;
             }
             let pushed = items.push(part, |item| {
-                take(serde_json::from_slice(item)?);
+                // As text, as the client reads a watch: the code that reads objects, half a megabyte, is
+                // then in the program once.
+                let item = std::str::from_utf8(item).map_err(serde::de::Error::custom)?;
+                take(serde_json::from_str(item)?);
                 Ok(())
             });
             pushed.map_err(Error::SerdeError)?;
