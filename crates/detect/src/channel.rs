@@ -2,7 +2,7 @@
 
 use crate::gain;
 use crate::tails::{Both, TailPace, Tails};
-use crate::watch::Lasting;
+use crate::watch::{Lasting, time_outside};
 
 const HOUR_S: f64 = 3600.0;
 const DAY_S: f64 = 86_400.0;
@@ -140,13 +140,7 @@ impl Spread {
     }
 
     fn count_outside(&mut self, outside: bool, dt: f64) {
-        let now = f64::from(self.outside_s);
-        let next = if outside {
-            now + dt
-        } else {
-            (now - 2.0 * dt).max(0.0)
-        };
-        self.outside_s = next.min(1e9) as f32;
+        self.outside_s = time_outside(self.outside_s, outside, dt);
     }
 
     fn learn_scale(&mut self, residual: f64, m: &Moment, tau: f64, accept: bool) {

@@ -107,6 +107,26 @@ impl Jumps {
     }
 }
 
+/// Time spent outside, s: it falls twice as fast inside.
+pub(crate) fn time_outside(before_s: f32, outside: bool, counted_s: f64) -> f32 {
+    let before = f64::from(before_s);
+    let now = if outside {
+        before + counted_s
+    } else {
+        (before - 2.0 * counted_s).max(0.0)
+    };
+    now.min(1e9) as f32
+}
+
+/// The same of a test that is far outside beyond 1. It begins anew when what had been accepted as the
+/// new normal is near.
+fn time_far(before_s: f32, far: f64, accepted: bool, counted_s: f64) -> f32 {
+    if far < 0.5 && accepted {
+        return 0.0;
+    }
+    time_outside(before_s, far > 1.0, counted_s)
+}
+
 /// Mean residual of the seasonal channel over the last half hour or so: what lasts and is too small
 /// for a single sample (drifts, small shifts, a missing peak).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -171,15 +191,7 @@ impl Lasting {
     /// Learns a residual; `scale` is that of the residuals.
     pub(crate) fn learn(&mut self, residual: f64, scale: f64, m: &crate::channel::Moment) {
         let far = self.distance(scale);
-        let outside = f64::from(self.outside_s);
-        let outside = if far > 1.0 {
-            outside + m.counted
-        } else if far < 0.5 && self.accepted() {
-            0.0
-        } else {
-            (outside - 2.0 * m.counted).max(0.0)
-        };
-        self.outside_s = outside.min(1e9) as f32;
+        self.outside_s = time_far(self.outside_s, far, self.accepted(), m.counted);
         let limit = Self::CLIP * scale;
         let tau = Self::TAU_S.max(Self::TAU_INTERVALS * m.interval);
         let step = gain(m.counted, tau);
@@ -256,15 +268,7 @@ impl Restless {
         let mean = self.next(z, m);
         self.mean = mean as f32;
         let far = self.distance(mean);
-        let outside = f64::from(self.outside_s);
-        let outside = if far > 1.0 {
-            outside + m.counted
-        } else if far < 0.5 && self.accepted() {
-            0.0
-        } else {
-            (outside - 2.0 * m.counted).max(0.0)
-        };
-        self.outside_s = outside.min(1e9) as f32;
+        self.outside_s = time_far(self.outside_s, far, self.accepted(), m.counted);
         let spread = f64::from(self.spread);
         let settled = m.seen > 400;
         let now = if settled {
