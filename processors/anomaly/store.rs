@@ -17,6 +17,8 @@ const FORGET_S: u64 = 3 * 86_400;
 const LOOKS: usize = 16;
 /// Series that are looked up together, so that their waits for memory overlap.
 const TOGETHER: usize = 32;
+/// No place.
+const NOWHERE: u32 = u32::MAX;
 
 /// States by series.
 #[derive(Debug)]
@@ -37,6 +39,9 @@ struct Shard {
     entries: Vec<Entry>,
     /// Where the search for an idle series goes on.
     hand: usize,
+    /// The place after that of the series found last: senders repeat themselves in the same order, and
+    /// series got their places in that order.
+    next: u32,
     capacity: usize,
 }
 
@@ -159,9 +164,9 @@ impl Store {
             }
             let mut shard = lock(shard);
             for some in mine.chunks(TOGETHER) {
-                shard.warm_up(some);
-                for want in some {
-                    shard.visit(want, now_s, visit);
+                let places = shard.warm_up(some);
+                for (want, at) in some.iter().zip(places) {
+                    shard.visit(want, at, now_s, visit);
                 }
             }
         }
@@ -201,26 +206,38 @@ impl Store {
 
 impl Shard {
     /// Reads a little of what `visit` will need. Each series waits for main memory several times,
-    /// one wait after the other; here those of several series go on at the same time.
-    fn warm_up(&self, some: &[Want]) {
-        let mut places = [u32::MAX; TOGETHER];
+    /// one wait after the other; here those of several series go on at the same time. The places of
+    /// those that are known, [`NOWHERE`] for the others.
+    fn warm_up(&mut self, some: &[Want]) -> [u32; TOGETHER] {
+        let mut places = [NOWHERE; TOGETHER];
         for (place, want) in places.iter_mut().zip(some) {
-            *place = self.find(want.key).unwrap_or(u32::MAX);
+            *place = if self.is_at(self.next, want.key) {
+                self.next
+            } else {
+                self.find(want.key).unwrap_or(NOWHERE)
+            };
+            self.next = place.wrapping_add(1);
         }
         let known = || places.iter().filter_map(|place| self.entries.get(*place as usize));
         black_box(known().map(|entry| entry.tracked.touch()).fold(0, |a, b| a ^ b));
         let streams = || known().filter_map(|entry| entry.tracked.streams.first());
         black_box(streams().map(|stream| stream.state.touch()).fold(0, |a, b| a ^ b));
         black_box(streams().map(|stream| stream.state.touch_season()).fold(0, |a, b| a ^ b));
+        places
     }
 
-    fn visit(&mut self, want: &Want, now_s: u64, visit: &mut impl Visit) {
+    /// Visits the series of a want, which is probably at the place `at`.
+    fn visit(&mut self, want: &Want, at: u32, now_s: u64, visit: &mut impl Visit) {
         let mut unwatched = false;
-        let place = self.place(want.key, now_s, || {
-            let made = visit.make(want);
-            unwatched = made.is_none();
-            made
-        });
+        let place = if self.is_at(at, want.key) {
+            Some((at as usize, Place::Known))
+        } else {
+            self.place(want.key, now_s, || {
+                let made = visit.make(want);
+                unwatched = made.is_none();
+                made
+            })
+        };
         if let Some((at, place)) = place
             && let Some(entry) = self.entries.get_mut(at)
         {
@@ -234,8 +251,13 @@ impl Shard {
         }
     }
 
+    /// Whether the series of a key is at this place.
+    fn is_at(&self, at: u32, key: u64) -> bool {
+        self.entries.get(at as usize).is_some_and(|entry| entry.key == key)
+    }
+
     fn find(&self, key: u64) -> Option<u32> {
-        let same = |at: &u32| self.entries.get(*at as usize).is_some_and(|entry| entry.key == key);
+        let same = |at: &u32| self.is_at(*at, key);
         self.places.find(self.random.hash_one(key), same).copied()
     }
 
