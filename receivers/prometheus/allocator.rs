@@ -121,14 +121,8 @@ impl Allocator {
             }
             self.redirect(name, job);
         }
-        self.running.retain(|name, (config, job)| {
-            let now = wanted.get(name);
-            if now.is_none_or(|now| now != config) {
-                job.end(now.is_some());
-                return false;
-            }
-            true
-        });
+        let other = |name: &String, had: &(ScrapeConfig, RunningJob)| wanted.get(name) != Some(&had.0);
+        let mut ending: HashMap<_, _> = self.running.extract_if(|name, had| other(name, had)).collect();
         let mut failed = Vec::new();
         for (name, config) in wanted {
             if self.running.contains_key(&name) {
@@ -136,10 +130,16 @@ impl Allocator {
             }
             match self.jobs.start(&config) {
                 Ok(job) => {
+                    if let Some((_, before)) = ending.remove(&name) {
+                        before.end(Some(&job));
+                    }
                     self.running.insert(name, (config, job));
                 }
                 Err(Fatal(why)) => failed.push(why),
             }
+        }
+        for (_, job) in ending.values() {
+            job.end(None);
         }
         info!(jobs = self.running.len(), "jobs of the target allocator applied");
         self.applied = Some(body);

@@ -37,10 +37,12 @@ pub(super) struct RunningJob {
 }
 
 impl RunningJob {
-    /// Ends the job while the others go on. If it is `replaced` by one with the same targets, their
-    /// series do not turn stale.
-    pub(super) fn end(&self, replaced: bool) {
-        self.shared.replaced.store(replaced, Ordering::Relaxed);
+    /// Ends the job while the others go on. Series of targets that its `successor` has as well do not
+    /// turn stale.
+    pub(super) fn end(&self, successor: Option<&Self>) {
+        if let Some(successor) = successor {
+            self.shared.succession.hand_over(&successor.shared.succession);
+        }
         self.end.cancel();
     }
 }
@@ -79,7 +81,7 @@ impl Jobs {
             cache_lines: gauge("lines", "Lines of pages that the series caches know"),
             cache_bytes: gauge("bytes", "Bytes of the series caches, without the series"),
             too_many: AtomicBool::new(false),
-            replaced: AtomicBool::new(false),
+            succession: Arc::default(),
         });
         // What the rules drop is not kept; what is wrong with a target is told when it is used.
         let rules = Arc::clone(&shared.job);
@@ -175,6 +177,7 @@ impl Job {
             );
         }
         self.shared.too_many.store(too_many, Ordering::Relaxed);
+        self.shared.succession.found(wanted.values().map(|target| &target.labels));
         self.loops.retain(|key, gone| {
             let stays = wanted.contains_key(key);
             if !stays {

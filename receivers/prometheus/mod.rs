@@ -8,6 +8,7 @@ mod allocator;
 mod check;
 mod client;
 mod config;
+mod handover;
 mod jobs;
 mod preview;
 mod series;

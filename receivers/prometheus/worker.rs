@@ -14,6 +14,7 @@ use weir_prom::exposition::{MediaType, TextFormat};
 
 use super::client::{FetchError, Fetched, Fetcher};
 use super::config::JobRules;
+use super::handover::Succession;
 use super::series::{Counts, LeftOut, Page, PageError, TargetSeries};
 use super::target::Target;
 
@@ -61,8 +62,8 @@ pub(crate) struct Shared {
     pub(crate) cache_bytes: Gauge,
     /// More targets than `target_limit`: all fail.
     pub(crate) too_many: AtomicBool,
-    /// Another job has taken the targets over: then no stale markers are sent either.
-    pub(crate) replaced: AtomicBool,
+    /// Whether another job has taken targets over: then they get no stale markers either.
+    pub(crate) succession: Arc<Succession>,
 }
 
 /// Why a scrape failed.
@@ -140,8 +141,7 @@ impl Worker {
             self.scrape(milliseconds(self.shared.clock.unix_ns())).await;
             scraped = true;
         }
-        let replaced = self.shared.replaced.load(Ordering::Relaxed);
-        if scraped && !replaced && !self.shared.stop.is_stopped() {
+        if scraped && !self.shared.stop.is_stopped() {
             self.say_goodbye(next).await;
         }
     }
@@ -156,6 +156,13 @@ impl Worker {
         let interval = self.target.interval;
         let end = next + interval + interval / 10;
         if !wait_until(end, &never, &self.shared.stop).await {
+            return;
+        }
+        let taken_over = tokio::select! {
+            taken_over = self.shared.succession.has_taken_over(&self.target.labels) => taken_over,
+            () = self.shared.stop.stopped() => return,
+        };
+        if taken_over {
             return;
         }
         let Some(series) = &mut self.series else {

@@ -114,6 +114,47 @@ async fn a_changed_job_is_replaced_without_stale_markers() {
     scraper.end().await;
 }
 
+/// Of two targets the changed job has one: the other one turns stale, as if discovery had lost it.
+#[tokio::test]
+async fn a_target_that_a_changed_job_drops_turns_stale() {
+    let [stays, goes] = [(); 2].map(|()| MockServer::with_body("a 1\n").unwrap());
+    let job = |rules: &str| {
+        format!(
+            r#"{{"j": {{"job_name":"j","scrape_interval":"100ms","scrape_timeout":"100ms","relabel_configs":[{rules}]}}}}"#
+        )
+    };
+    let jobs = Arc::new(Mutex::new(Some(job(""))));
+    let both = format!("{}\",\"{}", stays.address(), goes.address());
+    let allocator = allocator(Arc::clone(&jobs), both);
+    let yaml = format!(
+        "target_allocator: {{endpoint: '{}', interval: 100ms, collector_id: c}}\n",
+        allocator.url()
+    );
+    let mut scraper = Scraper::start(&yaml).await;
+    goes.wait(Duration::from_secs(10), |r| r.len() > 2).await;
+    stays.wait(Duration::from_secs(10), |r| r.len() > 2).await;
+    *jobs.lock().unwrap() = Some(job(&format!(
+        r#"{{"source_labels":["__address__"],"regex":"{}","action":"drop"}}"#,
+        goes.address()
+    )));
+    loop {
+        let points = scraper.next().await;
+        if value(&points, "a") == "stale" {
+            let instance = points[0].series.resource().attributes.get("service.instance.id");
+            assert_eq!(instance.unwrap().to_text(), goes.address().to_string());
+            assert_eq!(value(&points, "up"), "stale");
+            break;
+        }
+    }
+    // what stays is scraped by the new job, and did not turn stale
+    let before = stays.requests().len();
+    stays.wait(Duration::from_secs(10), |r| r.len() > before + 3).await;
+    for _ in 0..3 {
+        assert_ne!(value(&scraper.next().await, "a"), "stale");
+    }
+    scraper.end().await;
+}
+
 /// A job that is configured here as well is an answer that cannot be used.
 #[tokio::test]
 async fn configured_jobs_stand_beside_those_of_the_allocator() {
