@@ -17,6 +17,12 @@ use crate::series::{MetricMeta, Origin, Resource, Scope, Series, SeriesIndex, co
 
 const SHARDS: usize = 16;
 
+/// Bytes of a point in a request until the first one was read.
+const USUAL_POINT: usize = 256;
+
+/// Bytes of the smallest point worth the name: time and value.
+const LEAST_POINT: usize = 32;
+
 /// Default budget of an interner: 256 MiB.
 pub const DEFAULT_BUDGET_BYTES: usize = 256 << 20;
 
@@ -102,6 +108,8 @@ pub struct Interner {
     pool: Arc<IndexPool>,
     /// Whether somebody read points, spans or records since the last sweep.
     read: AtomicBool,
+    /// Bytes of a point of the last request that had any, for the room that the next one gets.
+    point_bytes: AtomicUsize,
     budget: usize,
     used: AtomicUsize,
     over_budget: AtomicU64,
@@ -129,6 +137,7 @@ impl Interner {
             raw: Default::default(),
             pool: Arc::default(),
             read: AtomicBool::new(false),
+            point_bytes: AtomicUsize::new(USUAL_POINT),
             budget: budget_bytes,
             used: AtomicUsize::new(0),
             over_budget: AtomicU64::new(0),
@@ -333,6 +342,22 @@ impl Interner {
         }
     }
 
+    /// The points that a request of so many bytes probably has: as many as the last one would have had
+    /// at this size, and a little more. A list that has to grow is copied.
+    pub(crate) fn items_in(&self, bytes: usize) -> usize {
+        let usual = bytes / self.point_bytes.load(Ordering::Relaxed);
+        usual + usual / 32
+    }
+
+    /// Notes that a request of so many bytes had so many points. Sizes below that of a point with a
+    /// value and a time are not believed: room is many times larger than its bytes then.
+    pub(crate) fn note_size(&self, bytes: usize, items: usize) {
+        if let Some(size) = bytes.checked_div(items) {
+            self.point_bytes
+                .store(size.max(LEAST_POINT), Ordering::Relaxed);
+        }
+    }
+
     /// Whether a series with this index still lives (side tables drop the others).
     pub fn is_live(&self, index: SeriesIndex) -> bool {
         self.pool.is_live(index)
@@ -415,5 +440,24 @@ impl Footprint for MetricMeta {
     fn footprint(&self) -> usize {
         let text = self.name.len() + self.unit.len() + self.description.len();
         ENTRY + size_of::<Self>() + self.metadata.as_bytes().len() + text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_like_the_last_one_gets_room_for_its_points() {
+        let interner = Interner::default();
+        assert_eq!(interner.items_in(USUAL_POINT * 500), 515);
+        for (bytes, items) in [(114_137, 500), (90_999, 500), (500, 1), (64, 2)] {
+            interner.note_size(bytes, items);
+            assert!((items..=items + items / 32 + 4).contains(&interner.items_in(bytes)));
+        }
+        interner.note_size(1000, 0);
+        assert_eq!(interner.items_in(64), 2, "no points say nothing");
+        interner.note_size(100, 100);
+        assert_eq!(interner.items_in(3200), 103, "not more than by LEAST_POINT");
     }
 }

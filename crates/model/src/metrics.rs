@@ -84,7 +84,8 @@ impl Metrics {
     pub fn from_otlp(bytes: Bytes, interner: &Arc<Interner>) -> Result<Self, DecodeError> {
         let decoded = OnceLock::new();
         let items = if interner.is_read() {
-            let read = decode(&bytes, interner, bytes.len() / 256)?;
+            let read = decode(&bytes, interner, interner.items_in(bytes.len()))?;
+            interner.note_size(bytes.len(), read.len());
             decoded.get_or_init(|| Arc::new(read)).len()
         } else {
             validate(&bytes)?
