@@ -164,6 +164,11 @@ impl<V: Cumulative> Deltas<V> {
         Some(at)
     }
 
+    /// Reads a little of a stream's slot.
+    pub(crate) fn touch(&self, at: u32) -> u32 {
+        self.slots.get(at as usize).map_or(0, |slot| slot.time_ns as u32)
+    }
+
     /// Takes a value and gives what came since the last. With `retain_first`, the first value comes
     /// out as it is (`retain_initial_value_of_delta_metric`).
     #[inline]

@@ -1,6 +1,7 @@
 //! From data points to events (spec 3 to 7): what to leave out, deltas, groups.
 
 use std::collections::HashMap;
+use std::hint::black_box;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -17,7 +18,7 @@ use super::series::Entry;
 use super::settings::Settings;
 use super::sink::{Lines, Requests, Room};
 use super::statistics::Statistics;
-use super::tables::{Marks, NONE, Tables};
+use super::tables::{LabelSet, Marks, NONE, Tables};
 use crate::cloudwatch_logs::request::Request;
 
 /// Time between the looks for streams that have ended.
@@ -25,6 +26,9 @@ const EXPIRY_TICK_NS: u64 = 300 * 1_000_000_000;
 
 /// Bytes of tables from which on unused parts are looked for without waiting for the next sweep.
 const MIN_TRIM_BYTES: usize = 32 << 20;
+
+/// Points whose memory is asked for together.
+const TOGETHER: usize = 32;
 
 /// What a batch became.
 #[derive(Debug, Default)]
@@ -102,9 +106,14 @@ impl Translator {
         self.events.begin();
         let now_ms = (now_ns / 1_000_000) as i64;
         let mut cx = Context::new(now_ms, batch.len(), self.converted);
-        for (at, point) in (0..).zip(batch.points()) {
-            cx.enter(&point.series);
-            self.point(at, point, &mut cx);
+        let mut at = 0;
+        for some in batch.slices().flat_map(|points| points.chunks(TOGETHER)) {
+            self.warm_up(some);
+            for point in some {
+                cx.enter(&point.series);
+                self.point(at, point, &mut cx);
+                at += 1;
+            }
         }
         self.converted = (cx.receipt.sums.len(), cx.receipt.totals.len());
         let mut output = Output {
@@ -116,6 +125,18 @@ impl Translator {
         output.counts.trimmed = std::mem::take(&mut self.plans.trimmed);
         self.trim();
         output
+    }
+
+    /// Reads a little of what each of these points needs: their waits for main memory go on at the
+    /// same time then, and not one after the other.
+    fn warm_up(&self, points: &[Point]) {
+        let entries = || points.iter().filter_map(|point| self.entries.get(&point.series));
+        black_box(entries().fold(0, |seen, entry| seen ^ entry.slot));
+        let labels = |group: u32| self.tables.groups.get(group).map_or(0, |group| group.labels);
+        let bases = |entry: &Entry| self.sums.touch(entry.slot) ^ labels(entry.group);
+        black_box(entries().fold(0, |seen, entry| seen ^ bases(entry)));
+        let text = |entry: &Entry| self.tables.labels.get(labels(entry.group)).map_or(0, LabelSet::touch);
+        black_box(entries().fold(0, |seen, entry| seen ^ text(entry)));
     }
 
     fn write(&mut self, now_ms: i64, output: &mut Output) {

@@ -264,20 +264,18 @@ impl RawSeriesTable {
 
     /// Reads the series that will probably come next, all at once. Counting a reference up waits
     /// for its memory, one series after the other; where many series lie in memory that no cache
-    /// holds any more, reading them together takes the time of one.
+    /// holds any more, reading them together takes the time of one. Entries lie in the order they first
+    /// came, which is mostly the order in which they come: going from one to its next would be a wait
+    /// for each again.
     fn warm_up(&mut self, from: u32) {
         self.warm = AHEAD - 1;
-        let (mut at, mut seen) = (from, 0);
-        for _ in 0..AHEAD {
-            let Some(entry) = self.entries.get(at as usize) else {
-                break;
-            };
-            if let Some(series) = &entry.series {
-                seen ^= Arc::strong_count(series) ^ series.index().slot as usize;
-            }
-            at = entry.next;
-        }
-        black_box(seen);
+        let from = from as usize;
+        let coming = self.entries.get(from..).unwrap_or(&[]);
+        let seen = coming.iter().take(AHEAD as usize).map(|entry| {
+            let series = entry.series.as_ref();
+            series.map_or(0, |s| Arc::strong_count(s) ^ s.index().slot as usize)
+        });
+        black_box(seen.fold(0, |a, b| a ^ b));
     }
 
     /// Looks bytes up by their fingerprint.
