@@ -4,7 +4,7 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use tokio::sync::mpsc;
 use tracing::warn;
-use weir_core::{BuildInfo, Stop};
+use weir_core::{BuildCtx, Stop};
 
 use super::client::Access;
 use super::config::HttpSdConfig;
@@ -17,11 +17,12 @@ const MAX_BYTES: usize = 16 << 20;
 pub(super) async fn run(
     at: usize,
     config: HttpSdConfig,
-    info: BuildInfo,
+    cx: BuildCtx,
     updates: mpsc::Sender<Vec<Group>>,
     stop: Stop,
 ) {
-    let access = Access::new(&config.client(), &info.user_agent());
+    let agent = cx.build_info.user_agent();
+    let access = Access::new(&config.client(), &agent, &cx.clock);
     let (access, url) = match (access, Uri::try_from(&config.url)) {
         (Ok(access), Ok(url)) => (access, url),
         (Err(error), _) => return warn!("HTTP discovery cannot start: {error}"),

@@ -110,13 +110,7 @@ pub(crate) fn start(
         cx.tasks.spawn(&task("file"), work);
     }
     for (i, config) in sources.https.iter().enumerate() {
-        let work = http_sd::run(
-            i,
-            config.clone(),
-            cx.build_info,
-            updates.clone(),
-            stop.clone(),
-        );
+        let work = http_sd::run(i, config.clone(), cx.clone(), updates.clone(), stop.clone());
         cx.tasks.spawn(&task("http"), work);
     }
     for (i, config) in sources.dns.iter().enumerate() {

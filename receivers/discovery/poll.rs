@@ -68,7 +68,8 @@ pub(super) async fn connect(
     endpoints: &[(Service, &str)],
     cx: &BuildCtx,
 ) -> Result<Inventory, String> {
-    let access = Access::new(client, &cx.build_info.user_agent()).map_err(|e| e.to_string())?;
+    let agent = cx.build_info.user_agent();
+    let access = Access::new(client, &agent, &cx.clock).map_err(|e| e.to_string())?;
     Inventory::connect(keys, endpoints, &access.client, cx)
         .await
         .map_err(|error| error.0)

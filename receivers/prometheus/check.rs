@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use weir_core::{Clock, SystemClock};
 use weir_model::{Interner, Ledger, PointValue};
 use weir_prom::exposition::protobuf::{
     Family, HistogramForms, NativeSample, ProtoError, ProtoSample, ProtoSeries, ProtoVisitor,
@@ -46,7 +47,8 @@ impl FetchedPage {
             .ok_or_else(|| format!("`{url}` is not an http(s) URL with a host"))?;
         let agent = concat!("weir/", env!("CARGO_PKG_VERSION"));
         let rules = rules()?;
-        let fetcher = Fetcher::new(&rules, agent, &Ledger::new(usize::MAX))
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let fetcher = Fetcher::new(&rules, agent, &clock, &Ledger::new(usize::MAX))
             .map_err(|error| error.to_string())?;
         let fetched = fetcher.fetch(&uri, timeout).await;
         let fetched = fetched.map_err(|error| error.to_string())?;

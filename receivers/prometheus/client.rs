@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use weir_core::Clock;
 use weir_model::{Charge, Ledger};
 use weir_net::NetError;
 use weir_prom::exposition::{MediaType, media_type};
@@ -60,6 +61,7 @@ impl Fetcher {
     pub(crate) fn new(
         job: &JobRules,
         user_agent: &str,
+        clock: &Arc<dyn Clock>,
         ledger: &Arc<Ledger>,
     ) -> Result<Self, NetError> {
         let mut headers = HeaderMap::new();
@@ -76,7 +78,7 @@ impl Fetcher {
         }
         let limit = Some(job.body_limit).filter(|limit| *limit > 0);
         Ok(Self {
-            access: Access::new(&job.client, user_agent)?,
+            access: Access::new(&job.client, user_agent, clock)?,
             headers,
             body_limit: limit.unwrap_or(DEFAULT_LIMIT),
             ledger: Arc::clone(ledger),

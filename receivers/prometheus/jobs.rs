@@ -60,7 +60,8 @@ impl Jobs {
         let job = JobRules::new(global, config, self.trim_metric_suffixes, scope)
             .map_err(|error| fatal(error.to_string()))?;
         let agent = format!("{}/{}", cx.build_info.name, cx.build_info.version);
-        let fetcher = Fetcher::new(&job, &agent, &cx.ledger).map_err(|error| fatal(error.to_string()))?;
+        let fetcher = Fetcher::new(&job, &agent, &cx.clock, &cx.ledger)
+            .map_err(|error| fatal(error.to_string()))?;
         let gauge = |what: &str, help: &str| {
             let labels = [("receiver", cx.id.as_str())];
             let name = format!("otelcol_receiver_prometheus_series_cache_{what}");

@@ -8,6 +8,12 @@ pub fn base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
+/// Base64 for URLs without padding, as Go's `base64.RawURLEncoding`.
+pub fn base64_url(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}
+
 /// A double as Go's `encoding/json` writes it: shortest digits, exponent form below 1e-6 and from
 /// 1e21 on, `e-07` cut to `e-7`. NaN and infinities, which JSON lacks, come as their Go names.
 pub fn go_json_float(value: f64) -> String {

@@ -58,7 +58,7 @@ pub(crate) struct TlsConfig {
     pub(crate) max_version: String,
 }
 
-/// `oauth2`: a token is fetched and renewed (RFC 6749 section 4.4).
+/// `oauth2`: a token is fetched and renewed (RFC 6749 section 4.4, RFC 7523 section 2.1).
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct OAuth2 {
@@ -86,13 +86,19 @@ pub(crate) struct OAuth2 {
     pub(crate) proxy_connect_header: BTreeMap<String, Vec<Secret<String>>>,
     /// `client_credentials` if empty.
     pub(crate) grant_type: String,
-    /// For `jwt-bearer`, as the keys below.
+    /// For `jwt-bearer`, as the keys below: which key it is (`kid`).
     pub(crate) client_certificate_key_id: String,
+    /// The RSA key that signs, as PEM text.
     pub(crate) client_certificate_key: Secret<String>,
+    /// File with it.
     pub(crate) client_certificate_key_file: String,
+    /// `RS256` if empty.
     pub(crate) signature_algorithm: String,
+    /// Who asks; the client identifier if empty.
     pub(crate) iss: String,
+    /// Who is asked; the token URL if empty.
     pub(crate) audience: String,
+    /// More claims; they win over those that are made here.
     pub(crate) claims: BTreeMap<String, weir_config::Node>,
 }
 
@@ -292,32 +298,53 @@ impl Validate for OAuth2 {
             let text = format!("`{}` is not a URL", self.token_url);
             errors.push("token_url", text, "for example https://idp/oauth2/token");
         }
-        let secret = !self.client_secret.expose().is_empty();
         match self.grant_type.as_str() {
-            "" | "client_credentials" => {
-                if !secret && self.client_secret_file.is_empty() {
-                    let text =
-                        "either oauth2 client_secret or client_secret_file must be configured";
-                    errors.push("client_secret", text, "");
-                }
-            }
-            "urn:ietf:params:oauth:grant-type:jwt-bearer" => errors.push(
-                "grant_type",
-                "the grant type jwt-bearer is known but not offered yet",
-                "use client_credentials",
-            ),
+            "" | "client_credentials" => self.validate_secret(errors),
+            super::jwt::GRANT_TYPE => super::jwt::validate(self, errors),
             other => {
                 let text = format!("unsupported oauth2 grant_type `{other}`");
-                errors.push("grant_type", text, "use client_credentials");
+                let hint = concat!(
+                    "use client_credentials or ",
+                    "urn:ietf:params:oauth:grant-type:jwt-bearer"
+                );
+                errors.push("grant_type", text, hint);
             }
+        }
+        for (name, taken) in [
+            ("scope", !self.scopes.is_empty()),
+            ("assertion", self.grant_type == super::jwt::GRANT_TYPE),
+        ] {
+            if taken && self.endpoint_params.contains_key(name) {
+                let text = format!("cannot overwrite parameter \"{name}\"");
+                let key = format!("endpoint_params.{name}");
+                errors.push(&key, text, "remove it");
+            }
+        }
+        for (key, path) in [
+            ("client_secret_file", &self.client_secret_file),
+            (
+                "client_certificate_key_file",
+                &self.client_certificate_key_file,
+            ),
+        ] {
+            check_file(errors, key, path);
+        }
+        errors.nested("tls_config", &self.tls_config);
+    }
+}
+
+impl OAuth2 {
+    fn validate_secret(&self, errors: &mut Errors) {
+        let secret = !self.client_secret.expose().is_empty();
+        if !secret && self.client_secret_file.is_empty() {
+            let text = "either oauth2 client_secret or client_secret_file must be configured";
+            errors.push("client_secret", text, "");
         }
         if secret && !self.client_secret_file.is_empty() {
             let text =
                 "at most one of oauth2 client_secret and client_secret_file must be configured";
             errors.push("client_secret_file", text, "remove one of them");
         }
-        check_file(errors, "client_secret_file", &self.client_secret_file);
-        errors.nested("tls_config", &self.tls_config);
     }
 }
 

@@ -2,7 +2,10 @@
 //! (prometheus-receiver specification, section 2.5).
 
 pub(crate) mod config;
+mod jwt;
 mod oauth2;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +14,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, HeaderName};
 use http::{HeaderMap, HeaderValue};
 use weir_config::Secret;
+use weir_core::Clock;
 use weir_net::tls::TlsClientConfig;
 use weir_net::{HttpClient, HttpClientOptions, NetError, ProxyChoice};
 
@@ -45,7 +49,11 @@ pub(crate) struct Access {
 impl Access {
     /// # Errors
     /// If certificates or the proxy cannot be used.
-    pub(crate) fn new(block: &HttpClientBlock, user_agent: &str) -> Result<Self, NetError> {
+    pub(crate) fn new(
+        block: &HttpClientBlock,
+        user_agent: &str,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, NetError> {
         let client = HttpClient::new(HttpClientOptions {
             tls: tls(&block.tls),
             proxy: proxy(
@@ -61,7 +69,10 @@ impl Access {
             ..HttpClientOptions::default()
         })?;
         let tokens = match &block.oauth2 {
-            Some(oauth2) => Some(Arc::new(TokenSource::new(oauth2.clone(), user_agent)?)),
+            Some(oauth2) => {
+                let source = TokenSource::new(oauth2.clone(), user_agent, Arc::clone(clock))?;
+                Some(Arc::new(source))
+            }
             None => None,
         };
         Ok(Self {

@@ -1,5 +1,6 @@
-//! Tokens of OAuth 2.0 for clients without a user (RFC 6749 section 4.4).
+//! Tokens of OAuth 2.0 for clients without a user (RFC 6749 section 4.4, RFC 7523 section 2.1).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,9 +8,10 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use weir_core::Clock;
 use weir_net::{HttpClient, HttpClientOptions, NetError};
 
-use super::{AccessError, OAuth2, basic_header, connect_headers, either, proxy, tls};
+use super::{AccessError, OAuth2, basic_header, connect_headers, either, jwt, proxy, tls};
 
 /// A token is renewed so long before its end.
 const EARLY: Duration = Duration::from_secs(10);
@@ -21,6 +23,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct TokenSource {
     config: OAuth2,
     client: HttpClient,
+    /// Tells the times in assertions.
+    clock: Arc<dyn Clock>,
     held: Mutex<Held>,
 }
 
@@ -48,10 +52,23 @@ struct Answer {
     expires_in: Option<f64>,
 }
 
+/// A refusal (RFC 6749 section 5.2).
+#[derive(Default, serde::Deserialize)]
+struct Refusal {
+    error: String,
+}
+
+/// A status with the token or why there is none.
+type Asked = (StatusCode, Result<Token, String>);
+
 impl TokenSource {
     /// # Errors
     /// If certificates or the proxy cannot be used.
-    pub(super) fn new(config: OAuth2, user_agent: &str) -> Result<Self, NetError> {
+    pub(super) fn new(
+        config: OAuth2,
+        user_agent: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, NetError> {
         let client = HttpClient::new(HttpClientOptions {
             tls: tls(&config.tls_config),
             proxy: proxy(
@@ -68,6 +85,7 @@ impl TokenSource {
         Ok(Self {
             config,
             client,
+            clock,
             held: Mutex::default(),
         })
     }
@@ -89,9 +107,21 @@ impl TokenSource {
         Ok(header)
     }
 
+    /// A new token, by the grant type of the configuration.
+    async fn fetch(&self, in_body: &mut Option<bool>) -> Result<Token, AccessError> {
+        if self.config.grant_type == jwt::GRANT_TYPE {
+            let now = self.clock.unix_ms() / 1000;
+            let assertion = jwt::assertion(&self.config, now).map_err(|why| self.failed(why))?;
+            let own = [("assertion", assertion.as_str())];
+            let answer = self.send(jwt::GRANT_TYPE, &own, HeaderMap::new()).await?;
+            return answer.1.map_err(|why| self.failed(why));
+        }
+        self.fetch_with_secret(in_body).await
+    }
+
     /// Asks with the credentials in a header first; if that is refused, in the body. What worked is
     /// kept.
-    async fn fetch(&self, in_body: &mut Option<bool>) -> Result<Token, AccessError> {
+    async fn fetch_with_secret(&self, in_body: &mut Option<bool>) -> Result<Token, AccessError> {
         let secret = either(&self.config.client_secret, &self.config.client_secret_file)?;
         let first = in_body.unwrap_or(false);
         let (status, token) = self.ask(&secret, first).await?;
@@ -105,27 +135,12 @@ impl TokenSource {
         Ok(token)
     }
 
-    async fn ask(
-        &self,
-        secret: &str,
-        in_body: bool,
-    ) -> Result<(StatusCode, Result<Token, String>), AccessError> {
-        let url: Uri = self
-            .config
-            .token_url
-            .parse()
-            .map_err(|_| self.failed("not a URL".to_owned()))?;
-        let scopes = self.config.scopes.join(" ");
-        let mut form = vec![("grant_type", "client_credentials")];
-        if !scopes.is_empty() {
-            form.push(("scope", &scopes));
-        }
-        let params = self.config.endpoint_params.iter();
-        form.extend(params.map(|(name, value)| (name.as_str(), value.as_str())));
+    async fn ask(&self, secret: &str, in_body: bool) -> Result<Asked, AccessError> {
         let mut headers = HeaderMap::new();
+        let mut own = Vec::new();
         if in_body {
-            form.push(("client_id", &self.config.client_id));
-            form.push(("client_secret", secret));
+            own.push(("client_id", self.config.client_id.as_str()));
+            own.push(("client_secret", secret));
         } else {
             // RFC 6749 section 2.3.1: both are form-encoded first.
             let encoded = |text: &str| {
@@ -139,6 +154,33 @@ impl TokenSource {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
+        self.send("client_credentials", &own, headers).await
+    }
+
+    /// Sends the form with the parameters of all grant types and these.
+    async fn send(
+        &self,
+        grant_type: &str,
+        own: &[(&str, &str)],
+        mut headers: HeaderMap,
+    ) -> Result<Asked, AccessError> {
+        let config = &self.config;
+        let url: Uri = config
+            .token_url
+            .parse()
+            .map_err(|_| self.failed("not a URL".to_owned()))?;
+        let scopes = config.scopes.join(" ");
+        let mut form = Vec::new();
+        // As in the reference, servers that are off the standard may get another name for it.
+        if !config.endpoint_params.contains_key("grant_type") {
+            form.push(("grant_type", grant_type));
+        }
+        if !scopes.is_empty() {
+            form.push(("scope", &scopes));
+        }
+        let params = config.endpoint_params.iter();
+        form.extend(params.map(|(name, value)| (name.as_str(), value.as_str())));
+        form.extend_from_slice(own);
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/x-www-form-urlencoded"),
@@ -161,9 +203,28 @@ impl TokenSource {
         let token = if answer.status.is_success() {
             read_token(&answer.body)
         } else {
-            Err(format!("HTTP status {}", answer.status))
+            let refusal: Refusal = serde_json::from_slice(&answer.body).unwrap_or_default();
+            let hint = self.hint(&refusal.error);
+            Err(format!("HTTP status {}{hint}", answer.status))
         };
         Ok((answer.status, token))
+    }
+
+    /// The code of a refusal (RFC 6749 section 5.2) and the keys that it is about. Other text of the
+    /// server is not shown: it may repeat what it was sent.
+    fn hint(&self, error: &str) -> String {
+        let jwt = self.config.grant_type == jwt::GRANT_TYPE;
+        let keys = match error {
+            "invalid_grant" | "invalid_client" if jwt => {
+                "client_id, client_certificate_key, client_certificate_key_id, signature_algorithm, iss, audience and claims"
+            }
+            "invalid_grant" | "invalid_client" => "client_id and client_secret",
+            "invalid_scope" => "scopes",
+            "invalid_request" => "endpoint_params",
+            "unauthorized_client" | "unsupported_grant_type" => "client_id and grant_type",
+            _ => return String::new(),
+        };
+        format!(", {error}: check {keys} of oauth2")
     }
 
     fn failed(&self, why: String) -> AccessError {
@@ -175,8 +236,9 @@ impl TokenSource {
 }
 
 fn read_token(body: &[u8]) -> Result<Token, String> {
-    let answer: Answer =
-        serde_json::from_slice(body).map_err(|error| format!("not a token: {error}"))?;
+    // The reason would repeat parts of the answer, which may be the token.
+    let answer: Answer = serde_json::from_slice(body)
+        .map_err(|_| "the answer is not a JSON object with a token".to_owned())?;
     if answer.access_token.is_empty() {
         return Err("the answer has no access_token".to_owned());
     }

@@ -31,7 +31,7 @@ async fn every_misbehaving_target_fails_with_its_reason() {
     let evil = EvilTargets::start().await.unwrap();
     let rules = rules("label_value_length_limit: 4096");
     let ledger = Ledger::new(200 << 20);
-    let fetcher = Fetcher::new(&rules, "test", &ledger).unwrap();
+    let fetcher = Fetcher::new(&rules, "test", &context().clock, &ledger).unwrap();
     for (path, reasons) in EVIL_TARGETS {
         let url = format!("http://{}{path}", evil.address()).parse().unwrap();
         let fetched = fetcher.fetch(&url, Duration::from_secs(1)).await;
@@ -57,7 +57,7 @@ async fn a_body_that_does_not_fit_into_the_memory_budget_fails_the_scrape() {
     let evil = EvilTargets::start().await.unwrap();
     let rules = rules("");
     let ledger = Ledger::new(1 << 20);
-    let fetcher = Fetcher::new(&rules, "test", &ledger).unwrap();
+    let fetcher = Fetcher::new(&rules, "test", &context().clock, &ledger).unwrap();
     for path in ["/endless-body", "/gzip-bomb"] {
         let url = format!("http://{}{path}", evil.address()).parse().unwrap();
         let error = fetcher.fetch(&url, Duration::from_secs(30)).await.unwrap_err();
