@@ -1,21 +1,23 @@
 //! The `prometheus` exporter: a page with the last value of every series, to be scraped by a
 //! Prometheus server (prometheusremotewrite specification, section 9; see README.md).
 
+mod accept;
 mod config;
+mod drops;
 mod names;
 mod page;
+mod protobuf;
 mod serve;
 mod store;
+mod text;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use weir_config::Duration as ConfigDuration;
 use weir_core::{
-    Batch, BoxFut, BuildCtx, BuildError, Data, Deadline, Exporter, ExporterKind, Fatal, Fold,
-    Reference, Reject, Signals, Stability, Stage, Stop,
+    Batch, BoxFut, BuildCtx, BuildError, Data, Deadline, Exporter, ExporterKind, Fatal, Reference, Reject, Signals, Stability, Stage, Stop,
 };
 use weir_model::Metrics;
 use weir_net::http::{HttpServer, ServerContext};
@@ -23,8 +25,9 @@ use weir_sending::{RetrySettings, SendingSettings, TimeoutSettings, wrap};
 
 pub use config::Config;
 
+use drops::{Drops, Tally};
 use serve::Handler;
-use store::{Dropped, Store};
+use store::Store;
 
 /// Registration.
 pub struct Kind;
@@ -65,9 +68,8 @@ impl ExporterKind for Kind {
 
 struct Prometheus {
     config: Config,
-    cx: BuildCtx,
+    drops: Arc<Drops>,
     store: Arc<Mutex<Store>>,
-    fold: Fold,
     stop: Stop,
 }
 
@@ -95,55 +97,32 @@ impl Prometheus {
         });
         Self {
             config,
-            cx: cx.clone(),
+            drops: Arc::new(Drops::new(cx.clone())),
             store,
-            fold: Fold::default(),
             stop: Stop::default(),
         }
     }
 
     fn put(&self, metrics: &Metrics) {
-        let now = self.cx.clock.monotonic();
-        let mut dropped: HashMap<&'static str, (Dropped, u64, String)> = HashMap::new();
+        let now = self.drops.cx.clock.monotonic();
+        let mut dropped = Tally::default();
         for slice in metrics.slices() {
             let mut store = lock(&self.store);
             for point in slice {
                 if let Err(why) = store.put(point, now) {
-                    let name = || point.series.metric().name.to_string();
-                    dropped.entry(why.reason()).or_insert_with(|| (why, 0, name())).1 += 1;
+                    dropped.add(why, || point.series.metric().name.to_string());
                 }
             }
         }
-        for (why, points, metric) in dropped.into_values() {
-            self.tell(why, points, &metric);
-        }
+        self.drops.tell(dropped);
     }
 
-    fn tell(&self, why: Dropped, points: u64, metric: &str) {
-        let id = self.cx.id.to_string();
-        let labels =
-            [("component", id.as_str()), ("signal", "metrics"), ("reason", why.reason())];
-        self.cx
-            .telemetry
-            .counter(
-                "weir_dropped_items_total",
-                "Items that were taken in and will never arrive",
-                &labels,
-            )
-            .add(points);
-        if why.explain().is_empty() {
-            return;
-        }
-        if let Some(left_out) = self.fold.say(why.reason(), self.cx.clock.monotonic()) {
-            tracing::warn!(
-                "otelcol.component.kind" = "exporter",
-                "otelcol.component.id" = id,
-                metric,
-                dropped_items = points,
-                left_out,
-                "Dropping data: {}",
-                why.explain()
-            );
+    fn handler(&self) -> Handler {
+        Handler {
+            store: self.store.clone(),
+            drops: self.drops.clone(),
+            open_metrics: self.config.enable_open_metrics,
+            timestamps: self.config.send_timestamps,
         }
     }
 }
@@ -161,11 +140,12 @@ impl Exporter for Prometheus {
 
     fn start(&self) -> BoxFut<'_, Result<(), Fatal>> {
         Box::pin(async move {
+            let cx = &self.drops.cx;
             let authenticator =
                 self.config.auth.as_ref().and_then(|auth| auth.authenticator.as_ref());
             let auth = match authenticator {
                 Some(id) => {
-                    let auth = self.cx.extensions.server_auth(id);
+                    let auth = cx.extensions.server_auth(id);
                     Some(auth.map_err(|error| Fatal(error.to_string()))?)
                 }
                 None => None,
@@ -173,14 +153,9 @@ impl Exporter for Prometheus {
             let context = ServerContext { auth, ..ServerContext::default() };
             let server = HttpServer::bind(&self.config.server(), context)
                 .map_err(|error| Fatal(error.to_string()))?;
-            let handler = Arc::new(Handler {
-                store: self.store.clone(),
-                clock: self.cx.clock.clone(),
-                open_metrics: self.config.enable_open_metrics,
-                timestamps: self.config.send_timestamps,
-            });
-            let (id, stop) = (self.cx.id.to_string(), self.stop.clone());
-            self.cx.tasks.spawn(&format!("exporter {id}"), async move {
+            let handler = Arc::new(self.handler());
+            let (id, stop) = (cx.id.to_string(), self.stop.clone());
+            cx.tasks.spawn(&format!("exporter {id}"), async move {
                 if let Err(error) = server.serve(handler, stop).await {
                     tracing::error!("otelcol.component.id" = id, "the page ended: {error}");
                 }

@@ -101,8 +101,53 @@ pub(super) fn push_escaped(out: &mut String, text: &str, quotes: bool) {
     }
 }
 
+/// The names and values of labels in the form of [`text`].
+pub(super) fn pairs(text: &str, mut visit: impl FnMut(&str, &str)) {
+    let (mut name, mut value) = (String::new(), String::new());
+    let mut rest = text;
+    while !rest.is_empty() {
+        name.clear();
+        value.clear();
+        if let Some(inner) = rest.strip_prefix('"') {
+            rest = unescaped(inner, &mut name).strip_prefix('=').unwrap_or_default();
+        } else {
+            let (plain, after) = rest.split_once('=').unwrap_or((rest, ""));
+            name.push_str(plain);
+            rest = after;
+        }
+        rest = unescaped(rest.strip_prefix('"').unwrap_or_default(), &mut value);
+        rest = rest.strip_prefix(',').unwrap_or_default();
+        visit(&name, &value);
+    }
+}
+
+/// Adds text up to its quote, without escapes, and gives what comes after the quote.
+fn unescaped<'a>(mut text: &'a str, out: &mut String) -> &'a str {
+    loop {
+        let Some(at) = text.find(['"', '\\']) else {
+            out.push_str(text);
+            return "";
+        };
+        let (before, from) = text.split_at(at);
+        out.push_str(before);
+        let mut chars = from.chars();
+        if chars.next() == Some('"') {
+            return chars.as_str();
+        }
+        match chars.next() {
+            Some('n') => out.push('\n'),
+            Some(other) => out.push(other),
+            None => {}
+        }
+        text = chars.as_str();
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::collection::btree_map;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -113,6 +158,30 @@ mod tests {
         let names = Names::new("a:b_1".to_owned());
         assert_eq!(names.shown(true), ("a:b_1", false));
         assert_eq!(Names::new("1\u{e9}".to_owned()).shown(false), ("__", false));
+    }
+
+    proptest! {
+        /// What was written is read back, in either form.
+        #[test]
+        fn pairs_are_the_labels_of_the_text(
+            labels in btree_map("[a-c.\\\\\"\n=,{\u{e9}]{1,3}", "[a\\\\\"\n=,{\u{e9}]{0,4}", 0..5),
+        ) {
+            let read = |text: &str| {
+                let mut found = Vec::new();
+                pairs(text, |name, value| found.push((name.to_owned(), value.to_owned())));
+                found
+            };
+            let (full, plain) = text(&labels);
+            prop_assert_eq!(read(&full), labels.clone().into_iter().collect::<Vec<_>>());
+            if let Some(plain) = plain {
+                for (name, value) in read(&plain) {
+                    let from = |(label, of): (&String, &String)| {
+                        underscores(label, false) == name && *of == value
+                    };
+                    prop_assert!(labels.iter().any(from), "{} {}", name, value);
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,302 +1,152 @@
-//! The text of the page: the Prometheus text format and OpenMetrics 1.0.
+//! What every form of the page has in common: families one after the other, and at the end the
+//! attributes of resources.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
-use weir_model::{Exemplar, ExemplarValue, ExponentialHistogram, Histogram, PointValue, Summary};
+use weir_model::{Exemplar, ExemplarValue, Histogram, PointValue};
 use weir_prom::exposition::MetricType;
-use weir_prom::float::{open_metrics, push_plain};
 
-use super::names::{push_escaped, push_label};
-use super::store::{Family, Slot};
+use super::accept::{Form, Format};
+use super::protobuf::Protobuf;
+use super::store::{Dropped, Family, Slot};
+use super::text::Text;
 
 /// Longest text of all labels of an exemplar, in characters (OpenMetrics 1.0, "Exemplars").
 const EXEMPLAR_CHARS: usize = 128;
 
-/// What the reader wants.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Format {
-    pub(super) open_metrics: bool,
-    /// Names beyond the classic alphabet may stand in quotes.
-    pub(super) quoted: bool,
-    pub(super) timestamps: bool,
-}
-
 /// A page under construction.
 pub(super) struct Page {
-    format: Format,
-    out: String,
+    body: Body,
     /// Name of the family that was begun last.
     family: String,
     targets: BTreeSet<Arc<str>>,
 }
 
+enum Body {
+    Text(Text),
+    Protobuf(Protobuf),
+}
+
 impl Page {
     pub(super) fn new(format: Format) -> Self {
-        Self {
-            format,
-            out: String::new(),
-            family: String::new(),
-            targets: BTreeSet::new(),
-        }
+        let body = match format.form {
+            Form::Protobuf => Body::Protobuf(Protobuf::new(format)),
+            _ => Body::Text(Text::new(format)),
+        };
+        Self { body, family: String::new(), targets: BTreeSet::new() }
     }
 
     /// The page, with the series that tell the attributes of resources.
-    pub(super) fn finish(mut self, target_info: &Family) -> String {
+    pub(super) fn finish(mut self, target_info: &Family) -> Vec<u8> {
         let targets = std::mem::take(&mut self.targets);
         if !targets.is_empty() {
             self.begin(target_info);
-            for labels in &targets {
-                let sample = Sample { labels, value: 1.0, ..Sample::of(target_info) };
-                self.sample(&sample);
+        }
+        for labels in &targets {
+            match &mut self.body {
+                Body::Text(text) => text.target(target_info, labels),
+                Body::Protobuf(protobuf) => protobuf.target(labels),
             }
         }
-        if self.format.open_metrics {
-            self.out.push_str("# EOF\n");
+        match self.body {
+            Body::Text(text) => text.finish(),
+            Body::Protobuf(protobuf) => protobuf.finish(),
         }
-        self.out
     }
 
-    /// Adds a series; those of a family have to come one after the other.
-    pub(super) fn series(&mut self, family: &Family, slot: &Slot) {
-        if family.names.quoted() != self.family {
-            self.begin(family);
-        }
+    /// Adds a series, if this form of the page can show it; those of a family have to come one
+    /// after the other.
+    pub(super) fn series(&mut self, family: &Family, slot: &Slot) -> Result<(), Dropped> {
         if let Some(target) = &slot.target {
             self.targets.insert(target.clone());
         }
-        let sample = Sample {
-            labels: slot.labels(self.format.quoted),
-            time_ns: slot.time_ns,
-            ..Sample::of(family)
+        let native = match (&self.body, &slot.value) {
+            (Body::Protobuf(_), PointValue::ExponentialHistogram(histogram)) => {
+                Some(super::protobuf::native(histogram)?)
+            }
+            _ => None,
         };
-        match &slot.value {
-            PointValue::Histogram(histogram) => self.histogram(&sample, histogram, &slot.exemplars),
-            PointValue::ExponentialHistogram(histogram) => {
-                self.exponential(&sample, histogram, &slot.exemplars);
-            }
-            PointValue::Summary(summary) => self.summary(&sample, summary),
-            value => {
-                let counter = family.described.kind == MetricType::Counter;
-                let exemplar = slot.exemplars.last().filter(|_| counter);
-                let value = value.as_f64().unwrap_or(0.0);
-                self.sample(&Sample { value, exemplar, ..sample });
-            }
+        if family.names.quoted() != self.family {
+            self.begin(family);
         }
+        match &mut self.body {
+            Body::Text(text) => text.series(family, slot),
+            Body::Protobuf(protobuf) => protobuf.series(slot, native.as_ref()),
+        }
+        Ok(())
     }
 
     fn begin(&mut self, family: &Family) {
         family.names.quoted().clone_into(&mut self.family);
-        let (name, quoted) = family.names.shown(self.format.quoted);
-        let open = self.format.open_metrics;
-        let counter = family.described.kind == MetricType::Counter;
-        // In OpenMetrics a counter's name ends before `_total`.
-        let name = if open && counter { name.strip_suffix("_total").unwrap_or(name) } else { name };
-        let kind = match (family.described.kind, open) {
-            (MetricType::Counter, _) => "counter",
-            (MetricType::Histogram | MetricType::GaugeHistogram, _) => "histogram",
-            (MetricType::Summary, _) => "summary",
-            (MetricType::Unknown, true) => "unknown",
-            (MetricType::Unknown, false) => "untyped",
-            (MetricType::Gauge | MetricType::Info | MetricType::StateSet, _) => "gauge",
-        };
-        let mut shown = String::new();
-        if quoted {
-            shown.push('"');
-            push_escaped(&mut shown, name, true);
-            shown.push('"');
-        } else {
-            shown.push_str(name);
-        }
-        let _written = write!(self.out, "# HELP {shown} ");
-        push_escaped(&mut self.out, &family.described.help, open);
-        let _written = write!(self.out, "\n# TYPE {shown} {kind}\n");
-        let unit = &family.described.unit;
-        let named = name.strip_suffix(unit.as_str()).is_some_and(|rest| rest.ends_with('_'));
-        if open && !unit.is_empty() && named {
-            let _written = writeln!(self.out, "# UNIT {shown} {unit}");
+        match &mut self.body {
+            Body::Text(text) => text.begin(family),
+            Body::Protobuf(protobuf) => protobuf.begin(family),
         }
     }
+}
 
-    fn histogram(&mut self, sample: &Sample<'_>, histogram: &Histogram, exemplars: &[Exemplar]) {
-        let mut cumulative = 0_u64;
-        let mut below = f64::NEG_INFINITY;
-        for (bound, count) in histogram.explicit_bounds.iter().zip(&histogram.bucket_counts) {
-            cumulative = cumulative.wrapping_add(*count);
-            self.bucket(sample, *bound, cumulative, in_bucket(exemplars, below, *bound));
-            below = *bound;
-        }
-        self.bucket(
-            sample,
-            f64::INFINITY,
-            histogram.count,
-            in_bucket(exemplars, below, f64::INFINITY),
-        );
-        self.sum_and_count(sample, histogram.sum, histogram.count);
-    }
+/// The unit of a family, if its name ends with it, as readers want it to.
+pub(super) fn unit<'a>(family: &'a Family, name: &str) -> &'a str {
+    let counter = family.described.kind == MetricType::Counter;
+    let name = if counter { name.strip_suffix("_total").unwrap_or(name) } else { name };
+    let unit = family.described.unit.as_str();
+    let named = name.strip_suffix(unit).is_some_and(|rest| rest.ends_with('_'));
+    if named { unit } else { "" }
+}
 
-    /// Neither format has a place for exponential buckets: all observations are in one.
-    fn exponential(
-        &mut self,
-        sample: &Sample<'_>,
-        histogram: &ExponentialHistogram,
-        exemplars: &[Exemplar],
-    ) {
-        self.bucket(sample, f64::INFINITY, histogram.count, exemplars.last());
-        self.sum_and_count(sample, histogram.sum, histogram.count);
-    }
-
-    fn bucket(&mut self, sample: &Sample<'_>, bound: f64, count: u64, exemplar: Option<&Exemplar>) {
-        let bound = self.label_value(bound);
-        self.sample(&Sample {
-            suffix: "_bucket",
-            extra: Some(("le", &bound)),
-            value: count as f64,
-            exemplar,
-            ..*sample
-        });
-    }
-
-    fn summary(&mut self, sample: &Sample<'_>, summary: &Summary) {
-        for (quantile, value) in &summary.quantiles {
-            let quantile = self.label_value(*quantile);
-            let extra = Some(("quantile", quantile.as_str()));
-            self.sample(&Sample { extra, value: *value, ..*sample });
-        }
-        self.sum_and_count(sample, Some(summary.sum), summary.count);
-    }
-
-    fn sum_and_count(&mut self, sample: &Sample<'_>, sum: Option<f64>, count: u64) {
-        let value = sum.unwrap_or(0.0);
-        self.sample(&Sample { suffix: "_sum", value, ..*sample });
-        self.sample(&Sample { suffix: "_count", value: count as f64, ..*sample });
-    }
-
-    /// A number as the value of a label.
-    fn label_value(&self, value: f64) -> String {
-        if self.format.open_metrics {
-            return open_metrics(value);
-        }
-        let mut text = String::new();
-        push_plain(&mut text, value);
-        text
-    }
-
-    fn sample(&mut self, sample: &Sample<'_>) {
-        let (name, quoted) = sample.family.names.shown(self.format.quoted);
-        let counter = sample.family.described.kind == MetricType::Counter;
-        let suffix = match sample.suffix {
-            "" if counter && self.format.open_metrics && !name.ends_with("_total") => "_total",
-            suffix => suffix,
-        };
-        let mut labels = String::new();
-        if quoted {
-            labels.push('"');
-            push_escaped(&mut labels, name, true);
-            labels.push_str(suffix);
-            labels.push('"');
-            if !sample.labels.is_empty() {
-                labels.push(',');
-            }
-        } else {
-            self.out.push_str(name);
-            self.out.push_str(suffix);
-        }
-        labels.push_str(sample.labels);
-        if let Some((name, value)) = sample.extra {
-            push_label(&mut labels, name, value);
-        }
-        if !labels.is_empty() {
-            let _written = write!(self.out, "{{{labels}}}");
-        }
-        self.out.push(' ');
-        self.value(sample.value);
-        if self.format.timestamps && sample.time_ns > 0 {
-            self.time(sample.time_ns);
-        }
-        if self.format.open_metrics
-            && let Some(exemplar) = sample.exemplar
-        {
-            self.exemplar(exemplar);
-        }
-        self.out.push('\n');
-    }
-
-    fn value(&mut self, value: f64) {
-        push_plain(&mut self.out, value);
-    }
-
-    /// Milliseconds, in OpenMetrics as seconds.
-    fn time(&mut self, time_ns: u64) {
-        let ms = time_ns / 1_000_000;
-        let _written = if self.format.open_metrics {
-            write!(self.out, " {}.{:03}", ms / 1000, ms % 1000)
-        } else {
-            write!(self.out, " {ms}")
-        };
-    }
-
-    fn exemplar(&mut self, exemplar: &Exemplar) {
-        let mut labels = String::new();
-        let mut chars = 0;
-        for (name, id) in [("trace_id", &exemplar.trace_id), ("span_id", &exemplar.span_id)] {
-            if id.iter().any(|byte| *byte != 0) {
-                let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-                chars += name.len() + hex.len();
-                push_label(&mut labels, name, &hex);
-            }
-        }
-        if chars > EXEMPLAR_CHARS {
-            return;
-        }
-        let value = match exemplar.value {
-            Some(ExemplarValue::Int(value)) => value as f64,
-            Some(ExemplarValue::Double(value)) => value,
-            None => return,
-        };
-        let _written = write!(self.out, " # {{{labels}}} ");
-        self.value(value);
-        if exemplar.time_ns > 0 {
-            self.time(exemplar.time_ns);
-        }
-    }
+/// The cumulative buckets of a histogram with their exemplars; the last one has no bound.
+pub(super) fn buckets<'a>(
+    histogram: &'a Histogram,
+    exemplars: &'a [Exemplar],
+) -> impl Iterator<Item = (f64, u64, Option<&'a Exemplar>)> {
+    let (mut below, mut cumulative) = (f64::NEG_INFINITY, 0_u64);
+    let bounded = histogram.explicit_bounds.iter().zip(&histogram.bucket_counts);
+    let bounded = bounded.map(move |(bound, count)| {
+        cumulative = cumulative.wrapping_add(*count);
+        let above = std::mem::replace(&mut below, *bound);
+        (*bound, cumulative, in_bucket(exemplars, above, *bound))
+    });
+    let bounds = histogram.explicit_bounds.len().min(histogram.bucket_counts.len());
+    let last = bounds.checked_sub(1).and_then(|last| histogram.explicit_bounds.get(last));
+    let above = last.copied().unwrap_or(f64::NEG_INFINITY);
+    let rest = in_bucket(exemplars, above, f64::INFINITY);
+    bounded.chain(std::iter::once((f64::INFINITY, histogram.count, rest)))
 }
 
 /// The last exemplar above one bound and not above the other.
 fn in_bucket(exemplars: &[Exemplar], above: f64, bound: f64) -> Option<&Exemplar> {
     exemplars.iter().rev().find(|exemplar| {
-        let value = match exemplar.value {
-            Some(ExemplarValue::Int(value)) => value as f64,
-            Some(ExemplarValue::Double(value)) => value,
-            None => return false,
-        };
-        value > above && value <= bound
+        exemplar_value(exemplar).is_some_and(|value| value > above && value <= bound)
     })
 }
 
-/// One line.
-#[derive(Clone, Copy)]
-struct Sample<'a> {
-    family: &'a Family,
-    suffix: &'static str,
-    labels: &'a str,
-    extra: Option<(&'static str, &'a str)>,
-    value: f64,
-    time_ns: u64,
-    exemplar: Option<&'a Exemplar>,
+fn exemplar_value(exemplar: &Exemplar) -> Option<f64> {
+    match exemplar.value? {
+        ExemplarValue::Int(value) => Some(value as f64),
+        ExemplarValue::Double(value) => Some(value),
+    }
 }
 
-impl<'a> Sample<'a> {
-    fn of(family: &'a Family) -> Self {
-        Self {
-            family,
-            suffix: "",
-            labels: "",
-            extra: None,
-            value: 0.0,
-            time_ns: 0,
-            exemplar: None,
+/// An exemplar as it is shown.
+pub(super) struct Shown {
+    pub(super) labels: Vec<(&'static str, String)>,
+    pub(super) value: f64,
+}
+
+impl Shown {
+    /// `None` for one without a value or with labels that are too long.
+    pub(super) fn of(exemplar: &Exemplar) -> Option<Self> {
+        let mut labels = Vec::new();
+        let mut chars = 0;
+        for (name, id) in [("trace_id", &exemplar.trace_id), ("span_id", &exemplar.span_id)] {
+            if id.iter().any(|byte| *byte != 0) {
+                let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+                chars += name.len() + hex.len();
+                labels.push((name, hex));
+            }
         }
+        let value = exemplar_value(exemplar)?;
+        (chars <= EXEMPLAR_CHARS).then_some(Self { labels, value })
     }
 }

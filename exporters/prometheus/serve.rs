@@ -3,15 +3,17 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
-use weir_core::{BoxFut, Clock};
+use weir_core::BoxFut;
 use weir_net::compress::{Encoder, Encoding};
 use weir_net::http::{HttpHandler, HttpRequest};
 
+use super::accept::Format;
+use super::drops::{Drops, Tally};
 use super::lock;
-use super::page::{Format, Page};
+use super::page::Page;
 use super::store::Store;
 
 /// Series written before other tasks get a turn, and the store is free for others.
@@ -22,7 +24,7 @@ const COMPRESS_FROM: usize = 1024;
 /// The page.
 pub(super) struct Handler {
     pub(super) store: Arc<Mutex<Store>>,
-    pub(super) clock: Arc<dyn Clock>,
+    pub(super) drops: Arc<Drops>,
     pub(super) open_metrics: bool,
     pub(super) timestamps: bool,
 }
@@ -30,24 +32,24 @@ pub(super) struct Handler {
 impl Handler {
     /// The format for what a reader accepts.
     pub(super) fn format(&self, headers: &HeaderMap) -> Format {
-        let accept = values(headers, &ACCEPT);
-        let quoted = accept.iter().any(|one| one.contains("escaping=allow-utf-8"));
-        let open = accept.iter().any(|one| one.starts_with("application/openmetrics-text"));
         Format {
-            open_metrics: self.open_metrics && open,
-            quoted,
             timestamps: self.timestamps,
+            ..Format::negotiate(headers, self.open_metrics)
         }
     }
 
     /// The whole page, written in pieces.
-    pub(super) async fn page(&self, format: Format) -> String {
-        let now = self.clock.monotonic();
+    pub(super) async fn page(&self, format: Format) -> Vec<u8> {
+        let now = self.drops.cx.clock.monotonic();
         let mut page = Page::new(format);
+        let mut dropped = Tally::default();
         let mut last = None;
         loop {
             let next = lock(&self.store).after(last.as_ref(), CHUNK, now, |family, slot| {
-                page.series(family, slot);
+                // A point is counted once, on however many pages it is missing.
+                if let Err(why) = page.series(family, slot) && !slot.left_out.replace(true) {
+                    dropped.add(why, || family.names.quoted().to_owned());
+                }
             });
             if next.is_none() {
                 break;
@@ -55,6 +57,7 @@ impl Handler {
             last = next;
             tokio::task::yield_now().await;
         }
+        self.drops.tell(dropped);
         let target_info = lock(&self.store).target_info();
         page.finish(&target_info)
     }
@@ -62,19 +65,9 @@ impl Handler {
     async fn answer(&self, head: &Parts) -> Response<Bytes> {
         let format = self.format(&head.headers);
         let page = self.page(format).await;
-        let kind = match (format.open_metrics, format.quoted) {
-            (true, true) => {
-                "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
-            }
-            (true, false) => {
-                "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
-            }
-            (false, true) => "text/plain; version=0.0.4; charset=utf-8; escaping=allow-utf-8",
-            (false, false) => "text/plain; version=0.0.4; charset=utf-8; escaping=underscores",
-        };
         let compressed = if page.len() >= COMPRESS_FROM && takes_gzip(&head.headers) {
             let mut out = Vec::new();
-            let encoded = Encoder::default_of(Encoding::Gzip).encode(page.as_bytes(), &mut out);
+            let encoded = Encoder::default_of(Encoding::Gzip).encode(&page, &mut out);
             encoded.is_ok().then_some(out)
         } else {
             None
@@ -83,7 +76,9 @@ impl Handler {
         let body = compressed.map_or_else(|| Bytes::from(page), Bytes::from);
         let mut response = Response::new(body);
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        if let Ok(kind) = HeaderValue::try_from(format.content_type()) {
+            headers.insert(CONTENT_TYPE, kind);
+        }
         headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
         if encoded {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -93,7 +88,7 @@ impl Handler {
 }
 
 /// The values of a list header, without blanks round them, in lower case.
-fn values(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
+pub(super) fn values(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
     let texts = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     let parts = texts.flat_map(|text| text.split(','));
     parts

@@ -1,5 +1,6 @@
 //! The last value of every series, in the order of the page.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -28,6 +29,10 @@ pub(super) enum Dropped {
     Limit,
     /// A later point is there already.
     Late,
+    /// The scale of an exponential histogram is coarser than any of a native one.
+    Scale,
+    /// The buckets of an exponential histogram do not add up to its count.
+    Counts,
 }
 
 impl Dropped {
@@ -40,6 +45,8 @@ impl Dropped {
             Self::Type => "type_conflict",
             Self::Limit => "limit",
             Self::Late => "late",
+            Self::Scale => "scale_too_low",
+            Self::Counts => "inconsistent_counts",
         }
     }
 
@@ -55,6 +62,11 @@ impl Dropped {
             Self::Type => "another metric of the same name has another type",
             Self::Limit => "there are too many series; raise `max_series` or drop labels",
             Self::Late => "",
+            Self::Scale => "exponential histograms with a scale below -4 have no native form",
+            Self::Counts => {
+                "the buckets of an exponential histogram do not add up to its count; Prometheus \
+                 would refuse the whole page"
+            }
         }
     }
 }
@@ -83,8 +95,10 @@ pub(super) struct Slot {
     pub(super) target: Option<Arc<str>>,
     pub(super) value: PointValue,
     pub(super) exemplars: Vec<Exemplar>,
-    start_ns: u64,
+    pub(super) start_ns: u64,
     pub(super) time_ns: u64,
+    /// Whether it was counted that a page is without the value.
+    pub(super) left_out: Cell<bool>,
     /// When its last point came, on the monotonic clock.
     seen: Duration,
 }
@@ -221,6 +235,7 @@ impl Store {
             slot.start_ns = point.start_ns;
         }
         slot.time_ns = point.time_ns;
+        slot.left_out.set(false);
         slot.seen = now;
         slot.exemplars.clear();
         slot.exemplars.extend_from_slice(point.exemplars());
@@ -319,6 +334,7 @@ fn insert(
         exemplars: Vec::new(),
         start_ns: 0,
         time_ns: 0,
+        left_out: Cell::new(false),
         seen: Duration::ZERO,
     });
     let at = free.pop().unwrap_or(slots.len());

@@ -1,6 +1,8 @@
 //! The page against that of the reference, and what it shows, forgets and refuses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod protobuf;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +16,6 @@ use weir_core::{
 };
 use weir_model::Metrics;
 
-use super::serve::Handler;
 use super::store::Store;
 use super::{Config, Kind, Prometheus};
 
@@ -62,12 +63,11 @@ impl Bench {
     }
 
     async fn page(&self, accept: Option<&str>) -> String {
-        let handler = Handler {
-            store: self.exporter.store.clone(),
-            clock: self.cx.clock.clone(),
-            open_metrics: self.exporter.config.enable_open_metrics,
-            timestamps: self.exporter.config.send_timestamps,
-        };
+        String::from_utf8(self.bytes(accept).await).unwrap()
+    }
+
+    async fn bytes(&self, accept: Option<&str>) -> Vec<u8> {
+        let handler = self.exporter.handler();
         let mut headers = HeaderMap::new();
         if let Some(accept) = accept {
             headers.insert("accept", accept.parse().unwrap());

@@ -1,8 +1,10 @@
 //! Remote-write messages, protocols 1.0 and 2.0, written by hand straight into a buffer, and the
-//! snappy block around them.
+//! snappy block around them; and the families of the protobuf exposition.
 //!
-//! Field numbers are those of `prometheus.WriteRequest` and `io.prometheus.write.v2.Request`.
+//! Field numbers are those of `prometheus.WriteRequest`, `io.prometheus.write.v2.Request` and
+//! `io.prometheus.client.MetricFamily`.
 
+mod families;
 mod native;
 mod packed;
 mod stored;
@@ -10,6 +12,7 @@ mod symbols;
 mod v1;
 mod v2;
 
+pub use families::{Families, HistogramFields, MetricHead};
 pub use native::{NativeHistogram, ScaleTooLow, native_from_exponential};
 pub use packed::{Fit, PackedV1};
 pub use stored::{Copied, StoreFull, StoredLabels, StoredSet};
