@@ -1,15 +1,17 @@
 //! A list as the API sends it, taken apart while it comes: one item at a time is held, not a page.
 
 use serde::Deserialize;
+use serde::de::{Error as _, IgnoredAny};
 
 /// No object is that large: the API's store takes 1.5 MiB.
 const LARGEST: usize = 16 << 20;
 
-/// What stands in a list beside its items.
-#[derive(Debug, Default, Deserialize, PartialEq, Eq)]
+/// What stands in a list beside its items, and how many of those there are.
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Rest {
     metadata: ListMetadata,
+    items: Option<Vec<IgnoredAny>>,
 }
 
 /// `metadata` of a list.
@@ -24,13 +26,16 @@ pub(crate) struct ListMetadata {
 }
 
 /// Takes the items out of a list. It looks at strings and brackets only; whether an item is JSON is
-/// for its reader to say, and the list without its items is read at the end.
+/// for its reader to say, and the list with `{}` in place of its items is read at the end: what that
+/// has in other numbers or in another form was no list of objects.
 #[derive(Debug, Default)]
 pub(crate) struct Items {
     /// The item under way; empty between two.
     item: Vec<u8>,
-    /// All but the items.
+    /// All but the items, of which `{}` is left.
     rest: Vec<u8>,
+    /// Items so far.
+    taken: usize,
     /// Open brackets.
     depth: usize,
     /// Within the list of items.
@@ -53,17 +58,16 @@ impl Items {
             let item = self.in_item(byte);
             let to = if item { &mut self.item } else { &mut self.rest };
             if to.len() >= LARGEST {
-                return Err(serde::de::Error::custom("an object of more than 16 MiB"));
+                return Err(serde_json::Error::custom("an object of more than 16 MiB"));
             }
-            // Commas between items belong to none.
-            if item || !(self.within && self.depth == 2 && byte == b',') {
-                to.push(byte);
-            }
+            to.push(byte);
             self.follow(byte);
             if item && self.depth == 2 {
                 let taken = take(&self.item);
                 self.item.clear();
                 taken?;
+                self.rest.extend_from_slice(b"{}");
+                self.taken += 1;
             }
         }
         Ok(())
@@ -98,7 +102,8 @@ impl Items {
         }
     }
 
-    /// Whether the bracket that was just written begins the list of items.
+    /// Whether the bracket that was just written begins the list of items. The name with escapes is
+    /// not seen: items that follow it are refused at the end.
     fn at_items(&self) -> bool {
         let before = self.rest.strip_suffix(b"[").map(<[u8]>::trim_ascii_end);
         let before = before
@@ -115,8 +120,16 @@ impl Items {
     /// # Errors
     /// The body was no list, or was cut off.
     pub(crate) fn end(self) -> Result<ListMetadata, serde_json::Error> {
+        // A struct would be read from an array as well.
+        if !self.rest.trim_ascii_start().starts_with(b"{") {
+            return Err(serde_json::Error::custom("a list is an object"));
+        }
         // An item that was cut off is a bracket that is missing here as well.
-        Ok(serde_json::from_slice::<Rest>(&self.rest)?.metadata)
+        let rest: Rest = serde_json::from_slice(&self.rest)?;
+        if rest.items.map_or(0, |items| items.len()) != self.taken {
+            return Err(serde_json::Error::custom("items of a list are objects"));
+        }
+        Ok(rest.metadata)
     }
 }
 
@@ -174,6 +187,29 @@ mod tests {
         }
     }
 
+    /// What is no list of objects, and would lose items in silence if it were taken for one.
+    #[test]
+    fn what_the_whole_would_not_be_read_from_is_an_error() {
+        for list in [
+            "[]",
+            r#"[{"resourceVersion":"7"}]"#,
+            r#"{"items":{}}"#,
+            r#"{"items":[1]}"#,
+            r#"{"items":[null]}"#,
+            r#"{"items":[[{}]]}"#,
+            r#"{"items":[{"a":1},2]}"#,
+            r#"{"items":[1{"a":1}]}"#,
+            r#"{"items":[{"a":1} {"b":2}]}"#,
+            r#"{"items":[{"a":1},]}"#,
+            r#"{"items":[,{"a":1}]}"#,
+            r#"{"items":[{"a":1}],"items":[{"b":1}]}"#,
+            r#"{"items":null,"items":[{"b":1}]}"#,
+            r#"{"\u0069tems":[{"a":1}]}"#,
+        ] {
+            assert!(in_parts(list, 3).1.is_err(), "{list}");
+        }
+    }
+
     #[test]
     fn an_item_that_is_not_json_ends_the_list() {
         let take = |item: &[u8]| serde_json::from_slice::<Value>(item).map(drop);
@@ -182,6 +218,22 @@ mod tests {
                 .push(br#"{"items":[{"a":1},{"a":}]}"#, take)
                 .is_err()
         );
+    }
+
+    /// Of items that were handed on, no more than their places is kept.
+    #[test]
+    fn items_are_not_kept() {
+        let mut items = Items::default();
+        items.push(br#"{"items":[{}"#, |_| Ok(())).unwrap();
+        let item = format!(r#",{{"a":"{}"}}"#, "x".repeat(1000));
+        for _ in 0..1000 {
+            items.push(item.as_bytes(), |_| Ok(())).unwrap();
+        }
+        assert_eq!(
+            items.rest.len(),
+            r#"{"items":[{}"#.len() + 1000 * ",{}".len()
+        );
+        assert!(items.item.capacity() < 2 * 1024);
     }
 
     #[test]
