@@ -30,6 +30,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use environment::{Environment, Fetch, NoFetch, ProcessEnvironment};
 pub use id::{ComponentId, IdError};
 pub use load::{Loaded, load};
+pub use mask::{is_secret_key, without_credentials};
 pub use nearest::nearest;
 pub use node::{Entry, Node, Value};
 pub use source::{Origin, Source, Span};

@@ -22,7 +22,8 @@ const SECRET_PARTS: [&str; 14] = [
 ];
 
 /// Does the value under this key look secret? Everything under `headers` does.
-pub(crate) fn is_secret_key(key: &str) -> bool {
+#[must_use]
+pub fn is_secret_key(key: &str) -> bool {
     let key = key
         .trim_matches(['"', '\''])
         .to_ascii_lowercase()
@@ -145,7 +146,8 @@ fn keep_flow(line: &str) -> String {
 }
 
 /// Masks the user part of URLs: `https://user:password@host`.
-fn without_credentials(line: &str) -> String {
+#[must_use]
+pub fn without_credentials(line: &str) -> String {
     let mut shown = String::with_capacity(line.len());
     let mut rest = line;
     while let Some(at) = rest.find("://") {

@@ -9,4 +9,5 @@ pub mod float;
 pub mod labels;
 pub mod naming;
 pub mod relabel;
+pub mod selector;
 pub mod write;
