@@ -40,13 +40,14 @@ pub(crate) enum TargetError {
 }
 
 /// Labels that the target has before relabelling.
-fn before_relabelling(job: &JobRules, discovered: &[(String, String)]) -> LabelSet {
+pub(super) fn before_relabelling(job: &JobRules, discovered: &[(String, String)]) -> LabelSet {
     let mut labels = LabelSet::new();
     labels.set("job", &job.name);
     labels.set("__scheme__", &job.scheme);
     labels.set("__metrics_path__", &job.path);
-    labels.set("__scrape_interval__", &text_of(job.interval));
-    labels.set("__scrape_timeout__", &text_of(job.timeout));
+    for (name, time) in [("__scrape_interval__", job.interval), ("__scrape_timeout__", job.timeout)] {
+        labels.set(name, &String::from(PromDuration::from_std(time)));
+    }
     for (name, values) in &job.params {
         labels.set(
             &format!("__param_{name}"),
@@ -57,16 +58,6 @@ fn before_relabelling(job: &JobRules, discovered: &[(String, String)]) -> LabelS
         labels.set(name, value);
     }
     labels
-}
-
-/// The notation of Prometheus.
-fn text_of(duration: Duration) -> String {
-    let milliseconds = duration.as_millis();
-    if milliseconds.is_multiple_of(1000) {
-        format!("{}s", milliseconds / 1000)
-    } else {
-        format!("{milliseconds}ms")
-    }
 }
 
 impl Target {
@@ -195,6 +186,16 @@ mod tests {
                 {"target_label":"__tmp_x","replacement":"t"}]}"#,
         );
         let labels = discovered(&[("__address__", "h:1"), ("__meta_zone", "eu"), ("own", "1")]);
+        let before = before_relabelling(&job, &labels);
+        for (name, value) in [
+            ("__meta_zone", "eu"),
+            ("__param_z", "1"),
+            ("__scrape_interval__", "1m"),
+            ("__scrape_timeout__", "10s"),
+            ("instance", ""),
+        ] {
+            assert_eq!(before.get(name), value, "{name}");
+        }
         let target = Target::new(&job, &labels).unwrap().unwrap();
         assert_eq!(
             target.labels.to_string(),

@@ -27,6 +27,11 @@ impl PromDuration {
         Self(seconds * 1000)
     }
 
+    /// From the type of the standard library, without what is less than a millisecond.
+    pub(crate) fn from_std(time: Duration) -> Self {
+        Self(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// The type of the standard library.
     pub(crate) const fn to_std(self) -> Duration {
         Duration::from_millis(self.0)
