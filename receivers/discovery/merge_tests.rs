@@ -53,7 +53,11 @@ async fn updates_are_put_together_and_an_empty_group_removes_its_source() {
             .collect(),
     };
     let tasks = weir_core::Tasks::default();
-    let keep = Keep::new(|target| !target.contains(&("__address__".into(), "h:1".into())));
+    let dropped = Arc::new(DroppedTargets::new(10));
+    let keep = Keep::new(
+        |target| !target.contains(&("__address__".into(), "h:1".into())),
+        Some(Arc::clone(&dropped)),
+    );
     tasks.spawn(
         "merge",
         merge(BTreeMap::new(), received, publish, stop.clone(), Some(keep)),
@@ -66,6 +70,10 @@ async fn updates_are_put_together_and_an_empty_group_removes_its_source() {
         assert_eq!(groups.len(), 2);
         // a target that is not wanted is not kept
         assert_eq!(groups[1].targets.len(), 1);
+        assert_eq!(
+            (dropped.count(), dropped.kept()),
+            (1, vec![with_labels("h:1", &BTreeMap::new())])
+        );
     }
     updates.send(vec![group("a", 0)]).await.unwrap();
     published.changed().await.unwrap();
@@ -77,5 +85,9 @@ async fn updates_are_put_together_and_an_empty_group_removes_its_source() {
             .collect::<Vec<_>>(),
         ["b"]
     );
+    // with its source a dropped target is gone, too
+    updates.send(vec![group("b", 0)]).await.unwrap();
+    published.changed().await.unwrap();
+    assert_eq!(dropped.count(), 0);
     stop.stop(weir_core::Deadline::after(Duration::ZERO));
 }

@@ -6,6 +6,7 @@
 pub(crate) mod client;
 pub(crate) mod config;
 mod dns;
+mod dropped;
 mod ec2;
 mod ecs;
 mod file;
@@ -15,6 +16,7 @@ mod kubernetes;
 #[cfg(test)]
 mod merge_tests;
 mod poll;
+pub(crate) mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +30,8 @@ use config::{
 };
 use tokio::sync::{mpsc, watch};
 use weir_core::{BuildCtx, Stop};
+
+pub(crate) use dropped::DroppedTargets;
 
 /// Labels of one target, `__address__` among them.
 pub(crate) type TargetLabels = Vec<(String, String)>;
@@ -63,18 +67,38 @@ pub(crate) struct Sources<'a> {
 }
 
 /// Says whether a target is wanted. What is not is forgotten at once: of thousands of pods that a
-/// job's rules drop nothing stays here.
+/// job's rules drop nothing stays here, but for the few that are shown.
 #[derive(Clone)]
-pub(crate) struct Keep(Arc<dyn Fn(&TargetLabels) -> bool + Send + Sync>);
+pub(crate) struct Keep {
+    wanted: Arc<dyn Fn(&TargetLabels) -> bool + Send + Sync>,
+    /// Who shows what is not wanted.
+    dropped: Option<Arc<DroppedTargets>>,
+}
 
 impl Keep {
-    pub(crate) fn new(wanted: impl Fn(&TargetLabels) -> bool + Send + Sync + 'static) -> Self {
-        Self(Arc::new(wanted))
+    /// What is not wanted goes to `dropped`, if somebody is to see it.
+    pub(crate) fn new(
+        wanted: impl Fn(&TargetLabels) -> bool + Send + Sync + 'static,
+        dropped: Option<Arc<DroppedTargets>>,
+    ) -> Self {
+        let wanted = Arc::new(wanted);
+        Self { wanted, dropped }
     }
 
     /// Leaves what is wanted.
     fn retain(&self, targets: &mut Vec<TargetLabels>) {
-        targets.retain(|target| self.0(target));
+        targets.retain(|target| (self.wanted)(target));
+    }
+
+    /// Leaves what is wanted of a group, and takes note of the rest.
+    fn sort_out(&self, group: &mut Group) {
+        let Some(dropped) = &self.dropped else {
+            return self.retain(&mut group.targets);
+        };
+        let all = std::mem::take(&mut group.targets);
+        let (wanted, rest) = all.into_iter().partition(|target| (self.wanted)(target));
+        group.targets = wanted;
+        dropped.set(&group.source, rest);
     }
 }
 
@@ -82,6 +106,22 @@ impl std::fmt::Debug for Keep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Keep")
     }
+}
+
+/// A group of what is wanted of these targets; the rest is noted as dropped.
+#[cfg(test)]
+pub(crate) fn with_keep(
+    source: &str,
+    targets: Vec<TargetLabels>,
+    wanted: impl Fn(&TargetLabels) -> bool + Send + Sync + 'static,
+    dropped: &Arc<DroppedTargets>,
+) -> Group {
+    let mut group = Group {
+        source: source.to_owned(),
+        targets,
+    };
+    Keep::new(wanted, Some(Arc::clone(dropped))).sort_out(&mut group);
+    group
 }
 
 /// Updates wait so long for others.
@@ -96,12 +136,15 @@ pub(crate) fn start(
     cx: &BuildCtx,
     stop: Stop,
 ) -> watch::Receiver<Arc<Vec<Group>>> {
-    let statics: BTreeMap<String, Group> = sources
+    let mut statics: BTreeMap<String, Group> = sources
         .statics
         .iter()
         .enumerate()
         .map(static_group)
         .collect();
+    if let Some(keep) = sources.keep {
+        statics.values_mut().for_each(|group| keep.sort_out(group));
+    }
     let (publish, published) = watch::channel(Arc::new(statics.values().cloned().collect()));
     let (updates, received) = mpsc::channel(UPDATES);
     let task = |what: &str| format!("receiver {}: {what} discovery of job {name}", cx.id);
@@ -147,7 +190,8 @@ fn start_kubernetes(
     for (i, config) in sources.kubernetes.iter().enumerate() {
         let way = kubernetes::Way {
             updates: updates.clone(),
-            keep: sources.keep.cloned(),
+            // What is dropped and shown must come as far as the one that takes note of it.
+            keep: sources.keep.filter(|keep| keep.dropped.is_none()).cloned(),
             stop: stop.clone(),
         };
         let work = kubernetes::run(i, config.clone(), cx.clone(), way);
@@ -222,7 +266,7 @@ fn apply(groups: &mut BTreeMap<String, Group>, update: Vec<Group>, keep: Option<
     let mut changed = false;
     for mut group in update {
         if let Some(keep) = keep {
-            keep.retain(&mut group.targets);
+            keep.sort_out(&mut group);
         }
         changed |= if group.targets.is_empty() {
             groups.remove(&group.source).is_some()

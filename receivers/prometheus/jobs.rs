@@ -11,6 +11,7 @@ use weir_core::telemetry::ReceiverTelemetry;
 use weir_core::{BuildCtx, Consumer, Deadline, Fatal, Stop};
 
 use super::SCOPE;
+use super::api::{Board, Pool, Status};
 use super::client::Fetcher;
 use super::config::{Global, JobRules, ScrapeConfig};
 use super::series::TargetSeries;
@@ -26,6 +27,8 @@ pub(super) struct Jobs {
     pub(super) initial_scrape_offset: Duration,
     pub(super) next: Arc<dyn Consumer>,
     pub(super) cx: BuildCtx,
+    /// Where the API finds the jobs, if there is one.
+    pub(super) board: Option<Arc<Board>>,
     /// The receiver as a whole stops.
     pub(super) stop: Stop,
 }
@@ -34,12 +37,16 @@ pub(super) struct Jobs {
 pub(super) struct RunningJob {
     end: CancellationToken,
     shared: Arc<Shared>,
+    shown: Option<(Arc<Board>, Arc<Pool>)>,
 }
 
 impl RunningJob {
     /// Ends the job while the others go on. Series of targets that its `successor` has as well do not
     /// turn stale.
     pub(super) fn end(&self, successor: Option<&Self>) {
+        if let Some((board, pool)) = &self.shown {
+            board.remove(pool);
+        }
         if let Some(successor) = successor {
             self.shared.succession.hand_over(&successor.shared.succession);
         }
@@ -86,7 +93,12 @@ impl Jobs {
         });
         // What the rules drop is not kept; what is wrong with a target is told when it is used.
         let rules = Arc::clone(&shared.job);
-        let keep = Keep::new(move |labels| !matches!(Target::new(&rules, labels), Ok(None)));
+        let shown = self.board.as_ref().map(|board| {
+            (Arc::clone(board), board.add(global, config, Arc::clone(&rules)))
+        });
+        let pool = shown.as_ref().map(|(_, pool)| Arc::clone(pool));
+        let dropped = pool.as_ref().map(|pool| Arc::clone(&pool.dropped));
+        let keep = Keep::new(move |labels| !matches!(Target::new(&rules, labels), Ok(None)), dropped);
         let sources = Sources {
             keep: Some(&keep),
             statics: &config.static_configs,
@@ -104,6 +116,7 @@ impl Jobs {
         let manager = Job {
             shared: Arc::clone(&shared),
             cx: cx.clone(),
+            pool,
             loops: HashMap::new(),
             end: end.clone(),
         };
@@ -113,7 +126,7 @@ impl Jobs {
             manager.run(groups, stop).await;
             discovery_stop.stop(Deadline::after(Duration::ZERO));
         });
-        Ok(RunningJob { end, shared })
+        Ok(RunningJob { end, shared, shown })
     }
 }
 
@@ -129,10 +142,17 @@ fn host_name() -> String {
 struct Job {
     shared: Arc<Shared>,
     cx: BuildCtx,
-    /// Ends the loop of a target.
-    loops: HashMap<String, CancellationToken>,
+    pool: Option<Arc<Pool>>,
+    loops: HashMap<String, Loop>,
     /// Ends the job.
     end: CancellationToken,
+}
+
+/// The loop of a target.
+struct Loop {
+    /// Ends it.
+    gone: CancellationToken,
+    status: Option<Arc<Status>>,
 }
 
 impl Job {
@@ -143,7 +163,7 @@ impl Job {
             tokio::select! {
                 () = stop.stopped() => return,
                 () = self.end.cancelled() => {
-                    self.loops.values().for_each(CancellationToken::cancel);
+                    self.loops.values().for_each(|running| running.gone.cancel());
                     return;
                 }
                 changed = groups.changed() => if changed.is_err() {
@@ -155,13 +175,17 @@ impl Job {
 
     /// Starts loops for new targets and ends those of targets that have gone. Targets that are
     /// equal are scraped once.
-    fn sync(&mut self, groups: &[Group]) {
+    fn sync(&mut self, groups: &Arc<Vec<Group>>) {
         let job = Arc::clone(&self.shared.job);
-        let mut wanted: HashMap<String, Target> = HashMap::new();
-        for labels in groups.iter().flat_map(|group| &group.targets) {
+        // With its place among the groups.
+        let mut wanted: HashMap<String, (Target, (usize, usize))> = HashMap::new();
+        let found = groups.iter().enumerate().flat_map(|(of, group)| {
+            group.targets.iter().enumerate().map(move |(at, labels)| ((of, at), labels))
+        });
+        for (place, labels) in found {
             match Target::new(&job, labels) {
                 Ok(Some(target)) => {
-                    wanted.entry(target.key.clone()).or_insert(target);
+                    wanted.entry(target.key.clone()).or_insert((target, place));
                 }
                 Ok(None) => {}
                 Err(error) => warn!(job = job.name, labels = ?labels, "target left out: {error}"),
@@ -178,20 +202,25 @@ impl Job {
             );
         }
         self.shared.too_many.store(too_many, Ordering::Relaxed);
-        self.shared.succession.found(wanted.values().map(|target| &target.labels));
-        self.loops.retain(|key, gone| {
+        let labels = wanted.values().map(|(target, _)| &target.labels);
+        self.shared.succession.found(labels);
+        self.loops.retain(|key, running| {
             let stays = wanted.contains_key(key);
             if !stays {
-                gone.cancel();
+                running.gone.cancel();
             }
             stays
         });
         let before = self.loops.len();
-        for (key, target) in wanted {
-            if !self.loops.contains_key(&key) {
-                let gone = self.start_loop(target);
-                self.loops.insert(key, gone);
-            }
+        let mut shown = Vec::new();
+        for (key, (target, place)) in wanted {
+            let running = self.loops.remove(&key);
+            let running = running.unwrap_or_else(|| self.start_loop(target));
+            shown.extend(running.status.clone().map(|status| (place, status)));
+            self.loops.insert(key, running);
+        }
+        if let Some(pool) = &self.pool {
+            pool.show(groups, shown);
         }
         if self.loops.len() != before {
             info!(
@@ -202,7 +231,9 @@ impl Job {
         }
     }
 
-    fn start_loop(&self, target: Target) -> CancellationToken {
+    fn start_loop(&self, target: Target) -> Loop {
+        let target = Arc::new(target);
+        let status = self.pool.is_some().then(|| Arc::new(Status::new(&target)));
         let gone = CancellationToken::new();
         let series = TargetSeries::new(
             Arc::clone(&self.shared.job.page),
@@ -212,8 +243,8 @@ impl Job {
             self.shared.seed ^ fnv(target.key.as_bytes()),
         );
         let task = format!("receiver {}: scrape of {}", self.cx.id, target.url);
-        let worker = Worker::new(Arc::clone(&self.shared), target, series);
+        let worker = Worker::new(Arc::clone(&self.shared), target, status.clone(), series);
         self.cx.tasks.spawn(&task, worker.run(gone.clone()));
-        gone
+        Loop { gone, status }
     }
 }

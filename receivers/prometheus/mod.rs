@@ -5,6 +5,7 @@
 //! gives `up 0` and a log line; the others know nothing of it.
 
 mod allocator;
+mod api;
 mod check;
 mod client;
 mod config;
@@ -17,6 +18,9 @@ mod target;
 mod tests;
 mod worker;
 
+use std::sync::Arc;
+
+use weir_config::ComponentId;
 use weir_core::{
     BoxFut, BuildCtx, BuildError, Fatal, Outputs, Receiver, ReceiverKind, Reference,
     Running, Signals, Stability, Stop,
@@ -27,6 +31,7 @@ pub use config::Config;
 pub use preview::PageReader;
 
 use allocator::Allocator;
+use api::Board;
 use config::ScrapeConfig;
 use jobs::Jobs;
 
@@ -44,16 +49,28 @@ impl ReceiverKind for Kind {
     type Config = Config;
 
     fn references(config: &Config) -> Vec<Reference> {
+        let extension = |auth: Option<&ComponentId>, key| {
+            auth.cloned().map(|id| Reference::Extension {
+                id,
+                role: "authenticator",
+                key,
+            })
+        };
         let allocator = config.target_allocator.as_ref();
         let auth = allocator.and_then(|allocator| allocator.auth.as_ref());
-        let id = auth.and_then(|auth| auth.authenticator.clone());
-        id.map(|id| Reference::Extension {
-            id,
-            role: "authenticator",
-            key: "target_allocator.auth.authenticator",
-        })
-        .into_iter()
-        .collect()
+        let auth = auth.and_then(|auth| auth.authenticator.as_ref());
+        let mut found = Vec::new();
+        found.extend(extension(auth, "target_allocator.auth.authenticator"));
+        if config.api_server.enabled {
+            let server = &config.api_server.server_config;
+            found.push(Reference::Listen {
+                address: server.endpoint.clone(),
+                key: "api_server.server_config.endpoint",
+            });
+            let auth = server.auth.as_ref().and_then(|auth| auth.authenticator.as_ref());
+            found.extend(extension(auth, "api_server.server_config.auth.authenticator"));
+        }
+        found
     }
 
     fn build(
@@ -98,6 +115,11 @@ impl Receiver for PrometheusReceiver {
         Box::pin(async move {
             if let Some(next) = out.metrics {
                 let config = &self.config;
+                let api = &config.api_server;
+                let board = api.enabled.then(|| Arc::new(Board::new(&config.config.0.global)));
+                if let Some(board) = &board {
+                    api::start(api, board, &self.cx, stop.clone())?;
+                }
                 let jobs = Jobs {
                     global: config.config.0.global.clone(),
                     trim_metric_suffixes: config.trim_metric_suffixes,
@@ -105,6 +127,7 @@ impl Receiver for PrometheusReceiver {
                     initial_scrape_offset: config.initial_scrape_offset.to_std(),
                     next,
                     cx: self.cx.clone(),
+                    board,
                     stop: stop.clone(),
                 };
                 let configured = self.jobs()?;

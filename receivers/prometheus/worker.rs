@@ -12,6 +12,7 @@ use weir_core::{Batch, Clock, Consumer, Signal, Stop};
 use weir_model::{Ledger, Metrics, Point};
 use weir_prom::exposition::{MediaType, TextFormat};
 
+use super::api::Status;
 use super::client::{FetchError, Fetched, Fetcher};
 use super::config::JobRules;
 use super::handover::Succession;
@@ -88,7 +89,9 @@ struct Report {
 /// The loop of a target.
 pub(crate) struct Worker {
     shared: Arc<Shared>,
-    target: Target,
+    target: Arc<Target>,
+    /// Where the API finds what became of the scrapes.
+    status: Option<Arc<Status>>,
     /// Away while a page is read on another thread.
     series: Option<TargetSeries>,
     last_logged: Option<(String, Duration)>,
@@ -104,10 +107,16 @@ impl Drop for Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(shared: Arc<Shared>, target: Target, series: TargetSeries) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        target: Arc<Target>,
+        status: Option<Arc<Status>>,
+        series: TargetSeries,
+    ) -> Self {
         Self {
             shared,
             target,
+            status,
             series: Some(series),
             last_logged: None,
             failures: 0,
@@ -216,6 +225,10 @@ impl Worker {
         let duration = self.shared.clock.monotonic().saturating_sub(start);
         self.log_failure(error.as_ref(), time_ms);
         if let Some(series) = &self.series {
+            if let Some(status) = &self.status {
+                let error = error.as_ref().map(ToString::to_string);
+                status.set(time_ms, duration, error, series.families());
+            }
             let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
             self.gauge((whole(series.lines()), whole(series.cache_bytes())));
         }

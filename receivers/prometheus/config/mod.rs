@@ -1,6 +1,7 @@
 //! Keys of the `prometheus` receiver (prometheus-receiver specification, sections 1 and 2).
 
 mod allocator;
+mod api;
 mod files;
 mod job;
 mod scrape;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use weir_config::{Duration, Errors, Loose, Node, Validate};
 
 pub(crate) use allocator::TargetAllocatorConfig;
+pub(crate) use api::ApiServer;
 pub(crate) use files::jobs_of_files;
 pub(crate) use job::JobRules;
 pub(crate) use scrape::ScrapeConfig;
@@ -37,18 +39,6 @@ pub struct Config {
     pub(crate) discovery_reload_on_startup: bool,
     /// Added to the offset of the first scrape.
     pub(crate) initial_scrape_offset: Duration,
-}
-
-/// `api_server`.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct ApiServer {
-    /// Known, not offered yet.
-    pub(crate) enabled: bool,
-    /// Without effect.
-    pub(crate) max_connections: u64,
-    /// Without effect.
-    pub(crate) server_config: Option<Node>,
 }
 
 /// The section `config`.
@@ -272,8 +262,7 @@ impl Validate for Config {
             errors.push("config", text, "add a job under config.scrape_configs");
         }
         if self.api_server.enabled {
-            let text = "api_server is known but not offered yet";
-            errors.push("api_server.enabled", text, "remove it");
+            errors.nested("api_server.server_config", &self.api_server.server_config);
         }
         if self.initial_scrape_offset.is_negative() {
             errors.push("initial_scrape_offset", "must not be negative", "");

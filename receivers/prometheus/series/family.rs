@@ -42,11 +42,14 @@ const SPARE_FAMILIES: usize = 1000;
 
 /// What metadata lines say about a family.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Family {
-    kind: MetricType,
-    help: Box<str>,
-    unit: Box<str>,
+pub(crate) struct Family {
+    pub(crate) kind: MetricType,
+    pub(crate) help: Box<str>,
+    pub(crate) unit: Box<str>,
 }
+
+/// Families by name. Who looks at them shares them, and they are copied only if they change then.
+pub(crate) type FamilyTable = Arc<HashMap<Box<str>, Family>>;
 
 /// What a metadata line sets.
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +97,7 @@ impl Name {
 /// The families of one target.
 #[derive(Debug, Default)]
 pub(super) struct Families {
-    families: HashMap<Box<str>, Family>,
+    families: FamilyTable,
     names: HashMap<Box<str>, Name>,
     /// Native histograms, which have the type of their own.
     natives: HashMap<Box<str>, Name>,
@@ -108,6 +111,11 @@ impl Families {
             trim,
             ..Self::default()
         }
+    }
+
+    /// What is known now.
+    pub(super) fn table(&self) -> FamilyTable {
+        Arc::clone(&self.families)
     }
 
     /// Takes in a metadata line. Returns whether names that are in use change their meaning, so
@@ -126,7 +134,7 @@ impl Families {
         if self.families.len() > 2 * self.names.len() + SPARE_FAMILIES {
             self.forget_unused();
         }
-        self.families.insert(name.into(), family);
+        Arc::make_mut(&mut self.families).insert(name.into(), family);
         let mut in_use = self.names.remove(name).is_some();
         in_use |= self.natives.remove(name).is_some();
         for suffix in SUFFIXES {
@@ -141,7 +149,7 @@ impl Families {
     /// Forgets families that no metric name in use belongs to.
     fn forget_unused(&mut self) {
         let names = &self.names;
-        self.families.retain(|family, _| {
+        Arc::make_mut(&mut self.families).retain(|family, _| {
             names.contains_key(family)
                 || SUFFIXES
                     .iter()

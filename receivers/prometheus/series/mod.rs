@@ -27,6 +27,9 @@ use resolve::Resolver;
 use resources::Resources;
 use slot::{Role, Slot};
 
+#[cfg(test)]
+pub(crate) use family::Family;
+pub(crate) use family::FamilyTable;
 pub(crate) use resolve::{Limits, SeriesError, SeriesRules};
 pub(crate) use resources::DiscoveredAttributes;
 
@@ -182,6 +185,11 @@ impl TargetSeries {
     /// Lines in the cache.
     pub(crate) fn lines(&self) -> usize {
         self.cache.len()
+    }
+
+    /// What the metadata lines of the target say.
+    pub(crate) fn families(&self) -> FamilyTable {
+        self.families.table()
     }
 
     /// Histograms and summaries.

@@ -3,6 +3,7 @@ use super::config::{Global, JobRules};
 use super::*;
 
 mod allocator;
+mod api;
 mod misbehaving;
 mod requests;
 mod targets;

@@ -2,6 +2,7 @@
 
 mod config;
 mod cors;
+mod query;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -9,4 +10,5 @@ mod tests;
 pub(crate) use config::refuse_middlewares;
 pub use config::{AuthConfig, HttpServerConfig, Middleware, ServerAuthConfig};
 pub use cors::CorsConfig;
+pub use query::query_parameter;
 pub use server::{HttpHandler, HttpRequest, HttpServer, ServerContext};

@@ -371,9 +371,10 @@ async fn of_targets_that_nobody_wants_nothing_is_sent() {
     }
     let mut discovery = Discovery::new();
     // One of the two ports of one of the two pods.
-    discovery.keep = Some(Keep::new(|target| {
-        target.contains(&("__address__".into(), "10.0.0.2:81".into()))
-    }));
+    discovery.keep = Some(Keep::new(
+        |target| target.contains(&("__address__".into(), "10.0.0.2:81".into())),
+        None,
+    ));
     discovery.start(0, &api, role(Role::Pod));
     discovery.until(|groups| !groups.is_empty()).await;
     let source = "kubernetes/0/pod/shop/b";
