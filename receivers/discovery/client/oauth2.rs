@@ -1,5 +1,6 @@
 //! Tokens of OAuth 2.0 for clients without a user (RFC 6749 section 4.4, RFC 7523 section 2.1).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use weir_core::Clock;
 use weir_net::{HttpClient, HttpClientOptions, NetError};
+
+use crate::discovery::shown::{HIDDEN, shown_text, shown_url};
 
 use super::{AccessError, OAuth2, basic_header, connect_headers, either, jwt, proxy, tls};
 
@@ -227,11 +230,15 @@ impl TokenSource {
         format!(", {error}: check {keys} of oauth2")
     }
 
+    /// The URL is shown without what may be secret in it.
     fn failed(&self, why: String) -> AccessError {
-        AccessError::Token {
-            url: self.config.token_url.clone(),
-            why,
-        }
+        let url = self.config.token_url.parse();
+        let url = url.map_or_else(|_| HIDDEN.to_owned(), |url| shown_url(&url));
+        let why = match shown_text(&why) {
+            Cow::Owned(shown) => shown,
+            Cow::Borrowed(_) => why,
+        };
+        AccessError::Token { url, why }
     }
 }
 

@@ -302,7 +302,7 @@ async fn errors_of_keys_and_of_the_endpoint_tell_what_to_change() {
         let error = header(&access(&yaml(&server.url(), &keys)))
             .await
             .unwrap_err();
-        let whole = format!("no token from {}: ", server.url());
+        let whole = format!("no token from {}/: ", server.url());
         assert!(
             error.starts_with(&whole) && error.contains(part),
             "{file}: {error}"
@@ -375,7 +375,10 @@ async fn refusals_are_told_by_their_code_alone() {
     ] {
         *body.lock().unwrap() = (status, text);
         let error = header(&access).await.unwrap_err();
-        assert_eq!(error, format!("no token from {}: {expected}", server.url()));
+        assert_eq!(
+            error,
+            format!("no token from {}/: {expected}", server.url())
+        );
     }
 }
 
@@ -443,5 +446,22 @@ fn the_key_is_masked() {
     assert!(
         !shown.contains("BEGIN") && !shown.contains("MII"),
         "{shown}"
+    );
+}
+
+/// A password in the URL of the token endpoint is in no error.
+#[tokio::test]
+async fn an_error_shows_the_url_without_its_secrets() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let url = format!("http://me:s3cret@{closed}/token?api_key=s3cret&a=b");
+    let block = format!("client_id: me\nclient_secret: other\ntoken_url: '{url}'\n");
+    let error = header(&access(&block)).await.unwrap_err();
+    let shown = format!("no token from http://<secret>@{closed}/token?api_key=%3Csecret%3E&a=b: ");
+    assert!(
+        error.starts_with(&shown) && !error.contains("s3cret"),
+        "{error}"
     );
 }
