@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use weir_config::{Node, decode_and_validate};
 use weir_core::clock::ManualClock;
 use weir_core::{
-    Batch, BuildCtx, ComponentId, ComponentKind, Deadline, ExporterKind, Interner, Signal,
+    Batch, BuildCtx, ComponentId, ComponentKind, Deadline, ExporterKind, Interner, Signal, Stage,
 };
 use weir_model::Metrics;
 
@@ -408,17 +408,23 @@ async fn ask(port: u16, head: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-#[tokio::test]
-async fn the_page_is_served_until_the_exporter_stops() {
+/// An exporter that was sent these metrics, and the port of its page.
+async fn served(metrics: &[Value]) -> (u16, BuildCtx, Arc<dyn Stage>) {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let config = load(&json!({"endpoint": format!("127.0.0.1:{port}")})).unwrap();
     let id = ComponentId::parse("prometheus").unwrap();
     let cx = BuildCtx::standalone(id, ComponentKind::Exporter, Some(Signal::Metrics));
     let stage = Kind::build(config, cx.clone()).await.unwrap();
     stage.start().await.unwrap();
-    let body = json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [gauge("g", 1.0, 0)]}]}]});
+    let body = json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": metrics}]}]});
     let metrics = Metrics::from_json(body.to_string().as_bytes(), &cx.interner).unwrap();
     stage.consume(Batch::metrics(metrics)).await.unwrap();
+    (port, cx, stage)
+}
+
+#[tokio::test]
+async fn the_page_is_served_until_the_exporter_stops() {
+    let (port, cx, stage) = served(&[gauge("g", 1.0, 0)]).await;
     assert_eq!(cx.telemetry.total("otelcol_exporter_sent_metric_points"), 1.0);
     let answer = ask(port, "GET /metrics HTTP/1.1\r\nHost: x").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

@@ -7,6 +7,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use weir_aws::{ChainSettings, CredentialsProvider, Signer, credentials_chain};
 use weir_core::Clock;
+use weir_net::http::decode_form;
 use weir_net::{HttpClient, HttpClientOptions};
 
 use crate::input::Tracks;
@@ -94,7 +95,7 @@ impl Question {
             .filter(|p| !p.is_empty())
         {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = decoded(value);
+            let value = decode_form(value);
             let seconds = |text: &str| moment::parse(text).map(moment::seconds);
             let number = |found: Option<f64>| {
                 let what = format!("`{value}` cannot be the {key}");
@@ -248,28 +249,6 @@ impl Asker {
     }
 }
 
-/// `%xx` and `+` of a query string.
-fn decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let hex = bytes
-            .get(at + 1..at + 3)
-            .and_then(|h| std::str::from_utf8(h).ok());
-        match (byte, hex.and_then(|h| u8::from_str_radix(h, 16).ok())) {
-            (b'%', Some(value)) => {
-                out.push(value);
-                at += 2;
-            }
-            (b'+', _) => out.push(b' '),
-            _ => out.push(*byte),
-        }
-        at += 1;
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
 /// All but RFC 3986's unreserved characters as `%XX`.
 fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len() * 2);
@@ -369,7 +348,7 @@ mod tests {
     proptest! {
         #[test]
         fn texts_survive_encoding(text in ".{0,40}") {
-            prop_assert_eq!(decoded(&encoded(&text)), text);
+            prop_assert_eq!(decode_form(&encoded(&text)), text);
         }
     }
 }

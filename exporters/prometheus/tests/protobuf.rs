@@ -400,16 +400,8 @@ async fn a_sum_that_is_no_number_allows_for_more_observations_than_buckets_hold(
 
 #[tokio::test]
 async fn the_protobuf_page_is_served_and_compressed() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let config = load(&json!({"endpoint": format!("127.0.0.1:{port}")})).unwrap();
-    let id = ComponentId::parse("prometheus").unwrap();
-    let cx = BuildCtx::standalone(id, ComponentKind::Exporter, Some(Signal::Metrics));
-    let stage = Kind::build(config, cx.clone()).await.unwrap();
-    stage.start().await.unwrap();
     let many: Vec<Value> = (0..100).map(|at| gauge(&format!("metric_{at}"), 1.0, 0)).collect();
-    let body = json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": many}]}]});
-    let metrics = Metrics::from_json(body.to_string().as_bytes(), &cx.interner).unwrap();
-    stage.consume(Batch::metrics(metrics)).await.unwrap();
+    let (port, _, stage) = served(&many).await;
     let head = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: {PROTOBUF}");
     let answer = ask(port, &head).await;
     let kind = "content-type: application/vnd.google.protobuf; \

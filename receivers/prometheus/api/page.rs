@@ -45,20 +45,19 @@ pub(super) fn job(global: &Global, job: &ScrapeConfig) -> String {
     let mut value = serde_json::to_value(job).unwrap_or_default();
     set_times(&mut value, global, job);
     leave_out_unset(&mut value, "", &job.client());
-    let discovery = &mut value;
     for (i, one) in job.http_sd_configs.iter().enumerate() {
-        leave_out_unset(discovery, &format!("/http_sd_configs/{i}"), &one.client());
+        leave_out_unset(&mut value, &format!("/http_sd_configs/{i}"), &one.client());
     }
     for (i, one) in job.kubernetes_sd_configs.iter().enumerate() {
-        leave_out_unset(discovery, &format!("/kubernetes_sd_configs/{i}"), &one.client());
+        leave_out_unset(&mut value, &format!("/kubernetes_sd_configs/{i}"), &one.client());
     }
     let ec2 = job.ec2_sd_configs.iter().map(|one| (one.client(), &one.secret_key));
     let ecs = job.ecs_sd_configs.iter().map(|one| (one.client(), &one.secret_key));
     let places = ec2.enumerate().map(|(i, one)| (format!("/ec2_sd_configs/{i}"), one));
     let places = places.chain(ecs.enumerate().map(|(i, one)| (format!("/ecs_sd_configs/{i}"), one)));
     for (at, (client, secret_key)) in places {
-        leave_out_unset(discovery, &at, &client);
-        leave_out(discovery, &at, "/secret_key", secret_key.expose());
+        leave_out_unset(&mut value, &at, &client);
+        leave_out(&mut value, &at, "/secret_key", secret_key.expose());
     }
     hide(&mut value);
     prune(&mut value, &ALWAYS, &WHOLE);

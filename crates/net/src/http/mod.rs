@@ -10,5 +10,5 @@ mod tests;
 pub(crate) use config::refuse_middlewares;
 pub use config::{AuthConfig, HttpServerConfig, Middleware, ServerAuthConfig};
 pub use cors::CorsConfig;
-pub use query::query_parameter;
+pub use query::{decode_form, query_parameter};
 pub use server::{HttpHandler, HttpRequest, HttpServer, ServerContext};

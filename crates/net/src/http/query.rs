@@ -7,12 +7,15 @@ use http::Uri;
 pub fn query_parameter(uri: &Uri, name: &str) -> String {
     let query = uri.query().unwrap_or_default();
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let found = pairs.find(|(key, _)| from_form(key) == name);
-    found.map(|(_, value)| from_form(value)).unwrap_or_default()
+    let found = pairs.find(|(key, _)| decode_form(key) == name);
+    found
+        .map(|(_, value)| decode_form(value))
+        .unwrap_or_default()
 }
 
-/// Text from the encoding of forms. What is no escape stays as it is.
-fn from_form(text: &str) -> String {
+/// Text from the encoding of forms and query strings: `%xx` and `+`. What is no escape stays as it is.
+#[must_use]
+pub fn decode_form(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
