@@ -1,11 +1,10 @@
 //! From data points to events (spec 3 to 7): what to leave out, deltas, groups.
 
 use std::collections::HashMap;
-use std::hint::black_box;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use weir_model::{Histogram, Interner, Metrics, Point, PointValue, SeriesTable, Summary};
+use weir_model::{Histogram, Interner, Metrics, Point, PointValue, SeriesTable, Summary, touch};
 
 use super::config::Destination;
 use super::context::{Context, Converted, Receipt};
@@ -131,12 +130,12 @@ impl Translator {
     /// same time then, and not one after the other.
     fn warm_up(&self, points: &[Point]) {
         let entries = || points.iter().filter_map(|point| self.entries.get(&point.series));
-        black_box(entries().fold(0, |seen, entry| seen ^ entry.slot));
+        touch(entries().map(|entry| entry.slot));
         let labels = |group: u32| self.tables.groups.get(group).map_or(0, |group| group.labels);
         let bases = |entry: &Entry| self.sums.touch(entry.slot) ^ labels(entry.group);
-        black_box(entries().fold(0, |seen, entry| seen ^ bases(entry)));
+        touch(entries().map(bases));
         let text = |entry: &Entry| self.tables.labels.get(labels(entry.group)).map_or(0, LabelSet::touch);
-        black_box(entries().fold(0, |seen, entry| seen ^ text(entry)));
+        touch(entries().map(text));
     }
 
     fn write(&mut self, now_ms: i64, output: &mut Output) {

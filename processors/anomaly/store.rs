@@ -1,10 +1,10 @@
 //! The states of all series: bounded, in shards, keyed by the stable hash of a series.
 
 use std::hash::BuildHasher as _;
-use std::hint::black_box;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
+use weir_model::touch;
 
 use super::series::Tracked;
 
@@ -219,10 +219,10 @@ impl Shard {
             self.next = place.wrapping_add(1);
         }
         let known = || places.iter().filter_map(|place| self.entries.get(*place as usize));
-        black_box(known().map(|entry| entry.tracked.touch()).fold(0, |a, b| a ^ b));
+        touch(known().map(|entry| entry.tracked.touch()));
         let streams = || known().filter_map(|entry| entry.tracked.streams.first());
-        black_box(streams().map(|stream| stream.state.touch()).fold(0, |a, b| a ^ b));
-        black_box(streams().map(|stream| stream.state.touch_season()).fold(0, |a, b| a ^ b));
+        touch(streams().map(|stream| stream.state.touch()));
+        touch(streams().map(|stream| stream.state.touch_season()));
         places
     }
 

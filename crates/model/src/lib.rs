@@ -79,6 +79,7 @@ mod span_ref;
 mod store;
 pub mod table;
 pub mod text;
+mod touch;
 pub mod traces;
 mod traces_decode;
 mod traces_encode;
@@ -98,6 +99,7 @@ pub use point::{
 };
 pub use series::{MetricKind, MetricMeta, Resource, Scope, Series, SeriesIndex, Temporality};
 pub use table::{Mapped, SeriesMapper, SeriesTable};
+pub use touch::touch;
 pub use traces::{
     AttributesMut, AttributesRef, EventRef, LinkRef, SpanMut, SpanRef, Traces, TracesBuilder,
 };
